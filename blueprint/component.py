@@ -1,0 +1,439 @@
+"""The contract of a component: what is said (pydantic, no torch) and the one door, `build`, to what computes.
+
+A *kind* is a place a spec has (`norm`, `attention`, …); a *component* is a registered member of one. This file knows
+neither by name. A new idea is one class with `@register`, and validation, schema, docs, cost and tests follow.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema, core_schema
+
+from blueprint import arithmetic
+
+C = TypeVar("C", bound="Component")
+
+#: What an expression in a number field may name; evaluated where the part is built.
+SITE_NAMES = ("d_model", "head_dim", "layer", "n_layers")
+
+
+def _expression(value: int | float | str) -> int | float | str:
+    if isinstance(value, str):
+        unknown = arithmetic.parse(value).names - set(SITE_NAMES)
+        if unknown:
+            raise ValueError(f"`{sorted(unknown)[0]}` is not known here; an expression may use {', '.join(SITE_NAMES)}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Marks a field whose text is arithmetic, evaluated where the part stands; `whole` asks for a positive integer."""
+
+    whole: bool = False
+
+
+#: A number, or an arithmetic expression of `d_model`, `head_dim`, `layer`, `n_layers`, such as `sqrt(d_model)`.
+Number = Annotated[int | float | str, AfterValidator(_expression), Evaluated()]
+#: A positive whole number, or such an expression, such as `4 * d_model`.
+Size = Annotated[Annotated[int, Field(gt=0)] | str, AfterValidator(_expression), Evaluated(whole=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What a rule found: `at` is a dotted path below the component the rule stands in (default: what it reads first)."""
+
+    message: str
+    at: str | None = None
+    fix: str | None = None
+
+
+Faults = None | str | Fault | Iterable[str | Fault]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A check between fields with the names of the fields it reads."""
+
+    reads: tuple[str, ...]
+    check: Callable[..., Faults]
+
+    def faults(self, values: Mapping[str, Any]) -> Iterator[Fault]:
+        """What is wrong, where every field read is present (valid by itself) in `values`; else nothing."""
+        if all(name in values for name in self.reads):
+            yield from as_faults(self.check(*(values[name] for name in self.reads)), self.reads[0])
+
+
+def as_faults(found: Faults, at: str | None = None) -> Iterator[Fault]:
+    """What a rule returned, as `Fault`s; a bare sentence lies at `at`."""
+    if found is None:
+        return
+    for fault in [found] if isinstance(found, str | Fault) else found:
+        fault = Fault(fault) if isinstance(fault, str) else fault
+        yield fault if fault.at is not None else replace(fault, at=at)
+
+
+def rule(*reads: str) -> Callable[[Callable[..., Faults]], Any]:
+    """Declare a check between fields.
+
+    The function takes the named fields' values in that order and returns nothing, a sentence, a `Fault`, or several.
+    It runs whenever those fields are valid by themselves, whatever else is wrong.
+    """
+
+    def mark(check: Callable[..., Faults]) -> Any:
+        check.__blueprint_rule__ = Rule(reads, check)  # type: ignore[attr-defined]
+        return staticmethod(check)
+
+    return mark
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a part may not choose: where it stands and what it is handed.
+
+    `d_model` is the stream's width, `width` the width of what this part works on (a head, say); `layer` counts from 0
+    of `layers`; `heads`, `kv_heads` and `head_dim` are set inside an attention; `float32` names the roles that
+    compute in float32 whatever the precision.
+    """
+
+    d_model: int
+    width: int
+    path: str = ""
+    max_length: int | None = None
+    vocab_size: int | None = None
+    layer: int = 0
+    layers: int = 1
+    side: str = "decoder"
+    causal: bool = True
+    heads: int | None = None
+    kv_heads: int | None = None
+    head_dim: int | None = None
+    dropout: float = 0.0
+    float32: frozenset[str] = frozenset()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    #: Called with every part as it is built: (component, site, what `build` returned) -> what to use.
+    built: Callable[[Component, Site, Any], Any] | None = field(default=None, compare=False)
+
+    def child(self, name: str, **changes: Any) -> Site:
+        """The site of a part called `name` inside this one, with what differs there."""
+        return replace(self, path=f"{self.path}.{name}" if self.path else name, **changes)
+
+    def number(self, value: int | float | str) -> float:
+        """A `Number` evaluated here; raises `arithmetic.ArithmeticFault` for a name that has no value here."""
+        if not isinstance(value, str):
+            return value
+        known = {"d_model": self.d_model, "head_dim": self.head_dim, "layer": self.layer, "n_layers": self.layers}
+        return arithmetic.parse(value).evaluate({k: v for k, v in known.items() if v is not None})
+
+
+class Section(BaseModel):
+    """A part of a spec with fixed fields: frozen, strict (`"8"` is no number), nothing extra."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
+    )
+
+    #: Fields that are merged over another field of the section (variants over the common block).
+    underlay: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def rules(cls) -> Iterator[Rule]:
+        """The rules of this class and its bases, bases first; an overridden rule counts once."""
+        found: dict[str, Rule] = {}
+        for base in reversed(cls.__mro__):
+            for name, value in vars(base).items():
+                marked = getattr(getattr(value, "__wrapped__", value), "__blueprint_rule__", None)
+                if isinstance(marked, Rule):
+                    found[name] = marked
+        yield from found.values()
+
+    @model_validator(mode="after")
+    def _hold_rules(self) -> Self:
+        # The reader runs the rules itself, with positions; this guards objects made in Python.
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        faults = [fault for each in type(self).rules() for fault in each.faults(values)]
+        if faults:
+            raise ValueError("; ".join(f"{fault.at}: {fault.message}" for fault in faults))
+        return self
+
+    def to_plain(self, *, defaults: bool = True, inherited: Mapping[str, Component] | None = None) -> dict[str, Any]:
+        """The section as plain values that read back to an equal one.
+
+        `defaults=False` leaves out what would be there anyway: defaults, and what the enclosing part passes on
+        (`inherited`, by kind).
+        """
+        passed = dict(inherited or {})
+        for name, info in type(self).model_fields.items():
+            kind = _passes_on(info)
+            if kind is not None and isinstance(value := getattr(self, name), Component):
+                passed[kind] = value
+        out: dict[str, Any] = {}
+        for name, info in type(self).model_fields.items():
+            value = getattr(self, name)
+            if defaults or info.is_required() or value != self._default(name, passed):
+                own = inherited if _passes_on(info) is not None else passed
+                out[info.alias or name] = _value(value, defaults, own)
+        return out
+
+    def _default(self, name: str, inherited: Mapping[str, Component]) -> Any:
+        """What field `name` holds where nothing is said."""
+        info = type(self).model_fields[name]
+        kinds = slot_kinds(info.annotation)
+        if kinds and _inherits(info):
+            return inherited.get(kinds[0].kind, kinds[0].of({}))
+        default = info.get_default(call_default_factory=True, validated_data={})
+        return kinds[0].of(default) if kinds and default is not None and not isinstance(default, list) else default
+
+
+def _inherits(info: FieldInfo) -> bool:
+    extra = info.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get("inherit"))
+
+
+def _passes_on(info: FieldInfo) -> str | None:
+    """The kind that a field says for everything inside its section, if it does."""
+    kinds = slot_kinds(info.annotation)
+    return kinds[0].kind if kinds and kinds[0].inherits and not _inherits(info) else None
+
+
+def _value(value: Any, defaults: bool, inherited: Mapping[str, Component] | None) -> Any:
+    if isinstance(value, Section):
+        said = value.to_plain(defaults=defaults, inherited=inherited)
+        short = isinstance(value, Component) and not defaults and len(said) == 1
+        return said["type"] if short else said
+    if isinstance(value, list | tuple):
+        return [_value(item, defaults, inherited) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _value(item, defaults, inherited) for key, item in value.items()}
+    return value
+
+
+#: Every kind by name: `KINDS["norm"]` is the class whose subclasses may fill a `norm` slot.
+KINDS: dict[str, type[Component]] = {}
+
+
+class Component(Section):
+    """A member of a kind. Subclass the kind's base class and decorate with `@register(name)`.
+
+    Subclass with `kind="…"` to make a new kind. `traits` are declared facts the engine reads (`causal`,
+    `incremental`, `linear_cost`, `needs_positions`, `exportable`, …).
+    """
+
+    kind: ClassVar[str] = ""
+    spec_name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    renamed: ClassVar[dict[str, str]] = {}
+    traits: ClassVar[frozenset[str]] = frozenset()
+    #: Whether a slot of this kind that is left out takes what the enclosing part says of the kind (norms do).
+    inherits: ClassVar[bool] = False
+    #: For `inherits`: what stands where nobody said anything.
+    fallback: ClassVar[str | None] = None
+    #: What else a spec says when it holds a component of this kind or name, by key path (for trying it out).
+    beside: ClassVar[dict[str, Any]] = {}
+    #: The role under which a precision policy keeps parts of this kind in float32 (None: never).
+    float32_role: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, kind: str | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if kind is not None:
+            cls.kind = kind
+            KINDS[kind] = cls
+        if "build" in vars(cls):
+            cls.build = _announced(vars(cls)["build"])  # type: ignore[method-assign]
+
+    @classmethod
+    def is_kind(cls) -> bool:
+        """Whether this class is a kind's base, so that a field of it is a slot."""
+        return KINDS.get(cls.kind) is cls
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if not cls.is_kind():
+            return handler(source)
+        return core_schema.no_info_plain_validator_function(cls.of)
+
+    @classmethod
+    def of(cls, value: Any) -> Any:
+        """A member of this kind from an instance, a name or `{type: name, …}`; raises ValueError for anything else."""
+        if isinstance(value, cls):
+            return value
+        from blueprint.registry import member
+
+        said = {"type": value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else None
+        if said is None:
+            raise ValueError(f"expected a {cls.kind}: a name, or a map with `type`")
+        name = said.pop("type", cls.fallback)
+        if not isinstance(name, str):
+            raise ValueError(f"a {cls.kind} needs a `type`")
+        return member(cls.kind, name).model_validate(said)
+
+    @classmethod
+    def examples(cls) -> list[dict[str, Any]]:
+        """Settings to try the component with, in documentation and the contract test.
+
+        By default one: required whole numbers are 4, other numbers 0.5, choices their first word. Override where that
+        makes no sense, or to show more.
+        """
+        out: dict[str, Any] = {}
+        for name, info in cls.model_fields.items():
+            if info.is_required():
+                out[info.alias or name] = _example(info.annotation)
+        return [out]
+
+    def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
+        """The parts inside this one with their sites; override where a part's width or heads differ."""
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            for item in value if isinstance(value, list | tuple) else [value]:
+                if isinstance(item, Component):
+                    yield name, item, at.child(name)
+
+    def filled(self, at: Site) -> Self:
+        """The component with nothing left to say: expressions evaluated, defaults that depend on the site written out.
+
+        Override to fill what is None because it depends on other fields, and call `super().filled(at)`. Raises
+        `arithmetic.ArithmeticFault` where an expression has no value here.
+        """
+        update = self._with_parts(at, lambda part, site: part.filled(site))
+        for name, info in type(self).model_fields.items():
+            value = getattr(self, name)
+            mark = next((m for m in info.metadata if isinstance(m, Evaluated)), None)
+            if mark is not None and isinstance(value, str):
+                number = at.number(value)
+                if mark.whole and (number != int(number) or number < 1):
+                    raise arithmetic.ArithmeticFault(f"`{value}` is {number:g} here; {name} must be a whole number")
+                update[name] = int(number) if mark.whole else number
+        return self.model_copy(update=update)
+
+    def _with_parts(self, at: Site, change: Callable[[Component, Site], Component]) -> dict[str, Any]:
+        """The fields that hold parts, each part changed at its site."""
+        update: dict[str, Any] = {}
+        for name, part, site in self.parts(at):
+            if name in type(self).model_fields:
+                many = isinstance(getattr(self, name), list | tuple)
+                changed = change(part, site)
+                update[name] = [*update.get(name, []), changed] if many else changed
+        return update
+
+    def miniature(self, at: Site) -> Self:
+        """The same structure at a small size, for trying out what is too large to run; `at` is the small site.
+
+        Sizes shrink in proportion to the width; override where counts must keep a ratio (heads to kv heads). Always
+        called on a filled component.
+        """
+        update = self._with_parts(at, lambda part, site: part.miniature(site))
+        for name, info in type(self).model_fields.items():
+            value = getattr(self, name)
+            if any(isinstance(m, Evaluated) and m.whole for m in info.metadata) and isinstance(value, int):
+                update[name] = min(value, 2 * at.d_model)
+        return self.model_copy(update=update)
+
+    def check(self, at: Site) -> Faults:
+        """What is wrong with this part *here* (widths, lengths, neighbours), in the user's words; no torch."""
+        return None
+
+    def build(self, at: Site) -> Any:
+        """The module that computes; the only door to torch."""
+        raise TypeError(f"{self.kind} `{self.spec_name}` builds no module")
+
+    def to_plain(self, *, defaults: bool = True, inherited: Mapping[str, Component] | None = None) -> dict[str, Any]:
+        """`{type: name, …fields}`; a part of an inheriting kind is compared with what it inherits."""
+        return {"type": self.spec_name, **super().to_plain(defaults=defaults, inherited=inherited)}
+
+    def _default(self, name: str, inherited: Mapping[str, Component]) -> Any:
+        base = inherited.get(self.kind) if self.inherits else None
+        if base is not None and type(base) is type(self) and base is not self:
+            return getattr(base, name)
+        return super()._default(name, inherited)
+
+
+def _example(annotation: Any) -> Any:
+    """A value that an annotation most likely takes."""
+    if slot_kinds(annotation):
+        kind = slot_kinds(annotation)[0]
+        return kind.fallback
+    words = [word for word in get_args(annotation) if isinstance(word, str)]
+    if words:
+        return words[0]
+    simple = {int: 4, float: 0.5, bool: True, str: "text", list: []}
+    found = [annotation, *get_args(annotation)]
+    return next((simple[each] for each in found if isinstance(each, type) and each in simple), None)
+
+
+def _announced(build: Callable[[Any, Site], Any]) -> Callable[[Any, Site], Any]:
+    """`build`, telling whoever builds the model of every part that is made."""
+
+    @functools.wraps(build)
+    def announced(self: Component, at: Site) -> Any:
+        made = build(self, at)
+        return made if at.built is None else at.built(self, at, made)
+
+    return announced
+
+
+def slot(
+    default: Any = ..., *, inherit: bool = False, description: str | None = None, example: str | None = None
+) -> Any:
+    """A field that holds a component: annotate it with the kind's base class.
+
+    `default` is a name or a map as YAML would say it; `inherit=True` takes, where nothing is said, what the enclosing
+    part says of the kind.
+    """
+    extra: dict[str, Any] = {"inherit": inherit, "example": example}
+    if inherit:
+        return Field(default_factory=_Inherit(), validate_default=True, description=description, json_schema_extra=extra)
+    return Field(default=default, validate_default=True, description=description, json_schema_extra=extra)
+
+
+class _Inherit:
+    """The default of an inheriting slot in objects made in Python: the kind's fallback."""
+
+    def __call__(self) -> Any:
+        return {}
+
+
+def slot_kinds(annotation: Any) -> list[type[Component]]:
+    """The kinds whose members `annotation` admits (`Norm`, `Norm | None`, `list[Mask]`, …)."""
+    if isinstance(annotation, type) and issubclass(annotation, Component):
+        return [annotation] if annotation.is_kind() else []
+    return [kind for part in get_args(annotation) for kind in slot_kinds(part)]
+
+
+#: Every registered component by kind and name.
+MEMBERS: dict[tuple[str, str], type[Component]] = {}
+
+
+def register(
+    name: str, *, version: int = 1, renamed: Mapping[str, str] | None = None
+) -> Callable[[type[C]], type[C]]:
+    """Make a class speakable in a spec as `type: name`.
+
+    `version` enters the plan's hash: raise it when the same fields come to mean other mathematics. `renamed` maps old
+    field names to new ones, so that older specs still read. Raises ValueError where the name is taken, saying by whom.
+    """
+
+    def mark(cls: type[C]) -> type[C]:
+        if not cls.kind or cls.is_kind():
+            raise ValueError(f"{place(cls)}: subclass a kind (Norm, Attention, …) to register a component of it")
+        taken = MEMBERS.get((cls.kind, name))
+        if taken is not None and place(taken) != place(cls):
+            raise ValueError(f"{cls.kind} `{name}` is registered twice: in {place(taken)} and in {place(cls)}")
+        cls.spec_name, cls.version, cls.renamed = name, version, dict(renamed or {})
+        MEMBERS[cls.kind, name] = cls
+        return cls
+
+    return mark
+
+
+def place(cls: type) -> str:
+    """Where a class is defined: its file and line, or its module where the file is not known."""
+    try:
+        return f"{inspect.getsourcefile(cls)}:{inspect.getsourcelines(cls)[1]}"
+    except (OSError, TypeError):
+        return f"{cls.__module__}.{cls.__qualname__}"

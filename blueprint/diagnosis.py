@@ -1,0 +1,120 @@
+"""What is wrong with a spec, said so that the reader can mend it: place, key path, expectation, likely meaning, fix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from blueprint.tree import Span
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong: `message` says what and what was expected; `suggestion` is the likely intended word."""
+
+    code: str
+    message: str
+    path: tuple[str, ...] = ()
+    span: Span | None = None
+    suggestion: str | None = None
+    fix: str | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The key path as a user writes it: `model.block.attention.heads`."""
+        return ".".join(self.path)
+
+    def __str__(self) -> str:
+        where = str(self.span) if self.span else "spec"
+        out = [f"{where}  {self.key}".rstrip()]
+        said = self.message + (f"; did you mean `{self.suggestion}`?" if self.suggestion else "")
+        if self.span and self.span.text:
+            text = self.span.text
+            number = f"{self.span.line:>5} | "
+            # Tabs cannot stand in YAML indentation, but may stand inside values: keep the caret under the text.
+            lead = "".join("\t" if c == "\t" else " " for c in text[: self.span.column - 1])
+            width = max(1, min(self.span.length, len(text) - self.span.column + 1))
+            out += [number + text, " " * (len(number) - 2) + "| " + lead + "^" * width + " " + said]
+        else:
+            out.append(f"      {said}")
+        out += [f"      = fix: {self.fix}"] if self.fix else []
+        out += [f"      = {note}" for note in self.notes]
+        return "\n".join(out)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The problem as JSON-ready values."""
+        span = self.span
+        return {
+            "code": self.code,
+            "file": span.source.name if span else None,
+            "line": span.line if span and span.source.lines else None,
+            "column": span.column if span and span.source.lines else None,
+            "length": span.length if span and span.source.lines else None,
+            "path": self.key,
+            "message": self.message,
+            "suggestion": self.suggestion,
+            "fix": self.fix,
+            "notes": list(self.notes),
+        }
+
+
+class SpecError(ValueError):
+    """A spec that cannot be used; `problems` holds everything found, `str()` is the whole diagnosis."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        # One place in the text may stand in several layers: it is told once, by its first path.
+        unique: dict[object, Problem] = {}
+        for problem in problems:
+            unique.setdefault((problem.code, problem.message, problem.span, problem.suggestion), problem)
+        self.problems: tuple[Problem, ...] = tuple(sorted(unique.values(), key=_order))
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        count = len(self.problems)
+        return "\n".join([*map(str, self.problems), f"{count} error{'' if count == 1 else 's'} in 1 spec"])
+
+
+def _order(problem: Problem) -> tuple[str, int, int]:
+    span = problem.span
+    return (span.source.name, span.line, span.column) if span else ("", 0, 0)
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice a writer of `word` most likely meant, or None where none is near.
+
+    Distance is Damerau-Levenshtein (optimal string alignment), case and `-`/`_` set aside; a choice is near within
+    two edits, or a third of the word's length where that is more.
+    """
+    plain_word = _fold(word)
+    best: tuple[float, int, str] | None = None
+    for choice in choices:
+        other = _fold(choice)
+        distance: float = _edits(plain_word, other)
+        limit = max(2, len(other) // 3)
+        if distance > limit and not (len(plain_word) > 3 and (plain_word in other or other in plain_word)):
+            continue
+        if distance >= max(len(other), len(plain_word)) and distance > 0:
+            continue
+        rank = (distance, abs(len(choice) - len(word)), choice)
+        if best is None or rank < best:
+            best = rank
+    return None if best is None else best[2]
+
+
+def _fold(word: str) -> str:
+    return word.lower().replace("-", "_")
+
+
+def _edits(a: str, b: str) -> int:
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, ca in enumerate(a, 1):
+        before, row, last = row, [i], before
+        for j, cb in enumerate(b, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (ca != cb))
+            if i > 1 and j > 1 and ca == b[j - 2] and a[i - 2] == cb:
+                cost = min(cost, last[j - 2] + 1)
+            row.append(cost)
+    return row[-1]

@@ -1,0 +1,136 @@
+"""The kinds a spec has places for, each with the one signature its modules keep to.
+
+The engine calls modules only by these signatures, whoever wrote them. `B` batch, `T` tokens, `D` width; `flow`
+(`blueprint.ops.Flow`) is made once a forward and holds positions, padding, segments and shared parts; `terms` are
+named extra losses and statistics (an empty dict where there are none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from blueprint.component import Component, Site
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from blueprint.visible import Visible
+
+
+class Attention(Component, kind="attention"):
+    """The sequence mixer of a block: how tokens see each other.
+
+    Module: `(x_BTD, flow, state=None) -> (x_BTD, terms)`. One that decodes step by step has the trait `incremental`
+    and offers `new_state(batch, length, dtype, device)`; without it, decoding runs the whole prefix each time.
+    """
+
+    def visible(self, at: Site) -> Visible | None:
+        """Which keys a query may see here, or None where the mixer is no attention."""
+        return None
+
+
+class Mask(Component, kind="mask"):
+    """Which keys a query may see, symbolically. Causality is the stack's; a mask only narrows. No module."""
+
+    def visible(self, at: Site) -> Visible:
+        """The symbolic mask at this site."""
+        raise TypeError(f"mask `{self.spec_name}` does not say what is visible")
+
+
+class Position(Component, kind="position"):
+    """Positions inside an attention.
+
+    Module, each hook optional: `rotate(x_BHTE, position_BT) -> x_BHTE`;
+    `bias(q_position_BT, k_position_BS) -> (1 or B, H, T, S)`, added to the scaled scores. Functions of positions,
+    never of array indices. The site's `width` is the head's width.
+    """
+
+
+class Norm(Component, kind="norm"):
+    """A normalisation over the last axis. Module: `(x) -> x`, the same shape; the site's `width` is that axis."""
+
+    inherits: ClassVar[bool] = True
+    fallback: ClassVar[str | None] = "rms"
+    float32_role: ClassVar[str | None] = "norm"
+
+
+class FeedForward(Component, kind="feed_forward"):
+    """The token-wise part of a block. Module: `(x_BTD, flow) -> (x_BTD, terms)`."""
+
+
+class Block(Component, kind="block"):
+    """One layer: a mixer and a feed-forward with their norms and residuals.
+
+    Module: `(x_BTD, flow, state=None) -> (x_BTD, terms)` and `new_state` as a mixer's.
+    """
+
+
+class Residual(Component, kind="residual"):
+    """How a sublayer's output joins the stream. Module: `(x_BTD, y_BTD) -> x_BTD`."""
+
+
+class Embedding(Component, kind="embedding"):
+    """Ids to vectors. Module: `(input_ids_BT, flow) -> x_BTD`, and `tokens.weight` (vocabulary, width) where it has a
+    table that a head may tie to."""
+
+
+class Positions(Component, kind="positions"):
+    """Absolute positions added to the embeddings. Module: `(flow) -> x_BTD` (or broadcastable)."""
+
+    beside: ClassVar[dict[str, Any]] = {"model.block.attention.position": "none"}
+
+
+class Head(Component, kind="head"):
+    """Hidden states to the output. Module: `(x_BTD, table_VD or None) -> logits`; `tie` uses the embedding's table."""
+
+    float32_role: ClassVar[str | None] = "head"
+
+
+class Init(Component, kind="init"):
+    """Initial weights. Object: `fill(role, tensor, fan_in, fan_out, generator, layers)` in place; no module.
+
+    Roles: `linear`, `residual` (an output projection into the stream), `embedding`, `head`; biases are zero, and
+    every other parameter keeps what its module's constructor or `reset_parameters` gave it.
+    """
+
+
+class Objective(Component, kind="objective"):
+    """What is minimised. Object: `(model, batch) -> (loss, metrics)`, loss a mean in nats; no module."""
+
+    #: The kinds of model it can train, by `model.type`.
+    models: ClassVar[frozenset[str]] = frozenset()
+
+
+class Tokenizer(Component, kind="tokenizer"):
+    """Text to ids and back. Object: `encode(str) -> ids`, `decode(ids) -> str`, `vocab_size`, `eos_id`, `fingerprint`.
+    """
+
+    @property
+    def vocab_size(self) -> int | None:
+        """How many ids there are, where that is known without data."""
+        return None
+
+    def encode(self, text: str) -> np.ndarray[Any, Any]:
+        """The ids of a text."""
+        raise TypeError(f"tokenizer `{self.spec_name}` does not encode")
+
+
+class DataSource(Component, kind="source"):
+    """Where documents come from."""
+
+    def documents(self) -> Iterator[tuple[str, str]]:
+        """Every document as (name, text), in an order that is always the same."""
+        raise TypeError(f"source `{self.spec_name}` gives no documents")
+
+
+class Optimizer(Component, kind="optimizer"):
+    """What moves the weights. `build(at)` returns `make(named_parameters) -> torch.optim.Optimizer`."""
+
+
+class Schedule(Component, kind="schedule"):
+    """The learning rate through time: `factor(step, total)` multiplies the optimizer's `lr`; no torch."""
+
+    def factor(self, step: int, total: int) -> float:
+        """The multiplier at optimizer step `step` (from 0) of `total`."""
+        raise TypeError(f"schedule `{self.spec_name}` has no factor")

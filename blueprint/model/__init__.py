@@ -1,0 +1,1 @@
+"""A plan becomes an `nn.Module`. Torch begins here; Lightning does not."""

@@ -1,0 +1,47 @@
+"""The one door from a plan to a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from blueprint.component import Component, Site
+from blueprint.model.initialise import initialise
+from blueprint.model.precision import keep_float32
+from blueprint.plan import Plan
+
+
+def build_plan(plan: Plan, *, device: torch.device | str = "cpu", seed: int = 0) -> nn.Module:
+    """The model a plan describes, its weights seeded by name; on `meta` it has shapes and no weights."""
+    plan = with_hook(plan)
+    target = torch.device(device)
+    # A user's component may draw numbers in its constructor: they follow from the seed, and disturb nobody else.
+    with torch.random.fork_rng(), torch.device("meta" if target.type == "meta" else "cpu"):
+        torch.manual_seed(seed)
+        model: nn.Module = plan.model.build(plan.site)(plan)
+    if target.type == "meta":
+        return model
+    init = next((part.build(at) for name, part, at in plan.model.parts(plan.site) if name == "init"), None)
+    if init is not None:
+        initialise(model, init, seed, plan.site.layers)
+    return model.to(target)
+
+
+def with_hook(plan: Plan) -> Plan:
+    """The plan with sites that tell of every part as it is built."""
+    stacks = {
+        side: tuple(replace(layer, site=replace(layer.site, built=_built)) for layer in stack)
+        for side, stack in plan.stacks.items()
+    }
+    return replace(plan, site=replace(plan.site, built=_built), stacks=stacks)
+
+
+def _built(part: Component, at: Site, made: Any) -> Any:
+    if isinstance(made, nn.Module):
+        made.blueprint_part = (part.kind, part.spec_name, at.path)  # type: ignore[assignment]
+        if part.float32_role is not None and part.float32_role in at.float32:
+            return keep_float32(made)
+    return made

@@ -1,0 +1,44 @@
+"""Initial weights, seeded by each parameter's name: the order of building and the number of processes do not matter."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from torch import nn
+
+_FILLED = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d)
+
+
+def name_seed(seed: int, name: str) -> int:
+    """A 63-bit seed for the parameter called `name` of a model seeded with `seed`."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:8], "big") >> 1
+
+
+@torch.no_grad()
+def initialise(model: nn.Module, init: Any, seed: int, layers: int) -> None:
+    """Fill every weight matrix and table by `init`, zero their biases.
+
+    A module with parameters of its own and a `reset_parameters` is asked to set them, under a seed from its name; any
+    other parameter keeps the value its constructor gave it.
+    """
+    for path, module in model.named_modules():
+        if isinstance(module, _FILLED):
+            _fill(path, module, init, seed, layers)
+        elif next(module.parameters(recurse=False), None) is not None and hasattr(module, "reset_parameters"):
+            with torch.random.fork_rng():
+                torch.manual_seed(name_seed(seed, path))
+                module.reset_parameters()
+
+
+def _fill(path: str, module: nn.Module, init: Any, seed: int, layers: int) -> None:
+    weight, bias = module.weight, getattr(module, "bias", None)
+    generator = torch.Generator(weight.device).manual_seed(name_seed(seed, f"{path}.weight"))
+    role = getattr(module, "role", "embedding" if isinstance(module, nn.Embedding) else "linear")
+    fan_in, fan_out = weight[0].numel(), weight.shape[0] * weight[0, 0].numel()
+    init.fill(role, weight, fan_in, fan_out, generator, layers)
+    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+        weight[module.padding_idx].zero_()
+    if bias is not None:
+        bias.zero_()

@@ -1,0 +1,48 @@
+"""Linear maps and tables that say what they are for, so that initialisation can tell them apart."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+Role = Literal["linear", "residual", "head"]
+
+
+class Linear(nn.Linear):
+    """A linear map (…, d_in) → (…, d_out) with a role.
+
+    "residual" writes into the residual stream (depth-scaled initialisations shrink it), "head" makes logits,
+    "linear" is any other.
+    """
+
+    def __init__(
+        self,
+        d_in: int,
+        d_out: int,
+        bias: bool = True,
+        *,
+        role: Role = "linear",
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(d_in, d_out, bias, device=device, dtype=dtype)
+        self.role: str = role
+
+
+class Embedding(nn.Embedding):
+    """A table of `count` vectors, integers (…) → (…, width), with a role."""
+
+    def __init__(
+        self,
+        count: int,
+        width: int,
+        *,
+        role: str = "embedding",
+        padding_idx: int | None = None,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(count, width, padding_idx, device=device, dtype=dtype)
+        self.role = role

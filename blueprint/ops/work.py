@@ -1,0 +1,121 @@
+"""Work: one attention as a backend receives it.
+
+B batch, T queries, S keys, H heads, G key-value heads, E key width, V value width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from blueprint.visible import Visible
+
+Bias = Callable[[Tensor, Tensor], Tensor]
+"""`(q_position_BT, k_position_BS) -> (1 or B, H, T, S)`, added to the scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """What masks and biases ask of the queries or of the keys, each (1 or B, N)."""
+
+    order: Tensor
+    position: Tensor
+    segment: Tensor | None = None
+    keep: Tensor | None = None  # of keys only
+
+    def cut(self, start: int, stop: int) -> Side:
+        """The tokens start … stop - 1."""
+        lines = (self.order, self.position, self.segment, self.keep)
+        return Side(*(None if line is None else line[:, start:stop] for line in lines))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """Queries, keys and values with their description. `plain` and `fresh` are those of the keys."""
+
+    q_BHTE: Tensor
+    k_BGSE: Tensor
+    v_BGSV: Tensor
+    visible: Visible
+    plain: bool
+    fresh: bool
+    sides: Callable[[], tuple[Side, Side]]
+    scale: float
+    softcap: float | None
+    bias: Bias | None
+    sink_H: Tensor | None
+    dropout: float
+    memo: dict[Any, Any]
+
+    def mask(self) -> Tensor | None:
+        """(1 or B, T, S), true where visible; None if everything is. Made once for all layers that agree."""
+        q, k = self.sides()
+        if self.visible == Visible() and k.keep is None:
+            return None
+        key = ("mask", self.visible, q.order, k.order, q.segment, k.segment, k.keep)
+        if key not in self.memo:
+            self.memo[key] = mask_of(self.visible, q, k)
+        mask_BTS: Tensor = self.memo[key]
+        return mask_BTS
+
+    def scores_bias(self) -> Tensor | None:
+        """The bias for all queries and keys."""
+        if self.bias is None:
+            return None
+        q, k = self.sides()
+        return self.bias(q.position, k.position)
+
+
+def mask_of(visible: Visible, q: Side, k: Side) -> Tensor:
+    """(1 or B, T, S), true where the query at T sees the key at S."""
+    mask_BTS: Tensor = visible.holds(q.order[:, :, None], k.order[:, None, :])
+    if visible.same_segment and q.segment is not None and k.segment is not None:
+        mask_BTS = mask_BTS & (q.segment[:, :, None] == k.segment[:, None, :])
+    return mask_BTS if k.keep is None else mask_BTS & k.keep[:, None, :]
+
+
+def weigh(
+    q_BHTE: Tensor,
+    k_BGSE: Tensor,
+    v_BGSV: Tensor,
+    mask_BTS: Tensor | None,
+    bias_BHTS: Tensor | None,
+    *,
+    scale: float,
+    softcap: float | None,
+    sink_H: Tensor | None,
+    dropout: float,
+) -> Tensor:
+    """Attention with its scores in hand: cap(q·k·scale) + bias, masked, softmax, dropout, times v.
+
+    A sink is one more logit for each head whose value is zero (GPT-OSS; Xiao et al., 2023, section 3.3). The softmax
+    of 16-bit inputs is taken in float32. Where nothing is visible the result is exactly 0 and so is its gradient.
+    """
+    batch, heads, queries, _ = q_BHTE.shape
+    groups = k_BGSE.shape[1]
+    q_BGRE = (q_BHTE * scale).reshape(batch, groups, heads // groups * queries, -1)
+    s_BHTS = (q_BGRE @ k_BGSE.transpose(-1, -2)).view(batch, heads, queries, -1)
+    if s_BHTS.dtype in (torch.float16, torch.bfloat16):
+        s_BHTS = s_BHTS.float()
+    if softcap is not None:
+        s_BHTS = softcap * torch.tanh(s_BHTS / softcap)
+    if bias_BHTS is not None:
+        s_BHTS = s_BHTS + bias_BHTS
+    if mask_BTS is not None:
+        hidden_B1TS = ~mask_BTS[:, None]
+        s_BHTS = s_BHTS.masked_fill(hidden_B1TS, torch.finfo(s_BHTS.dtype).min)
+    if sink_H is not None:
+        sink_BHT1 = sink_H.to(s_BHTS.dtype)[None, :, None, None].expand(batch, heads, queries, 1)
+        p_BHTS = torch.cat((s_BHTS, sink_BHT1), -1).softmax(-1)[..., :-1]
+    else:
+        p_BHTS = s_BHTS.softmax(-1)
+    if mask_BTS is not None:  # rows in which nothing is visible, which the softmax made uniform
+        p_BHTS = p_BHTS.masked_fill(hidden_B1TS, 0.0)
+    if dropout:
+        p_BHTS = torch.dropout(p_BHTS, dropout, True)
+    p_BGRS = p_BHTS.to(v_BGSV.dtype).reshape(batch, groups, heads // groups * queries, -1)
+    return (p_BGRS @ v_BGSV).view(batch, heads, queries, -1)

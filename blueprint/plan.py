@@ -1,0 +1,187 @@
+"""The spec with nothing left to say: every layer written out, every default filled, every part at its site."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from blueprint.arithmetic import ArithmeticFault
+from blueprint.component import Component, Site
+from blueprint.diagnosis import Problem, SpecError
+from blueprint.kinds import Block
+from blueprint.schema.model import Model, Stack
+from blueprint.schema.spec import Spec
+
+#: Widths of a miniature; small enough to run anything in a moment, large enough for every pattern to show.
+_SMALL = {"d_model": 32, "vocab_size": 96, "max_length": 64}
+
+
+@dataclass(frozen=True)
+class PlanLayer:
+    """A layer with its filled block; `weights_of` is the layer whose weights it uses (its own index, mostly)."""
+
+    variant: str
+    block: Block
+    site: Site
+    weights_of: int
+
+    def to_plain(self) -> dict[str, Any]:
+        """What the layer is, as plain values; the variant's name is no part of it."""
+        return {**described(self.block), **({} if self.weights_of == self.site.layer else {"share": self.weights_of})}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A model written out: the filled model, its site, and the layers of each stack."""
+
+    name: str
+    model: Model
+    site: Site
+    stacks: dict[str, tuple[PlanLayer, ...]]
+
+    @cached_property
+    def hash(self) -> str:
+        """The identity of the model: key order, comments, file splits, names and unsaid defaults do not change it."""
+        text = json.dumps(self.to_plain(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_plain(self) -> dict[str, Any]:
+        """The whole plan as plain values."""
+        skip = set(Stack.model_fields) - {"d_model", "layers", "max_length", "causal", "final_norm"}
+        own = {k: v for k, v in described(self.model).items() if k not in skip or k == "type"}
+        return {**own, "stacks": {side: [layer.to_plain() for layer in stack] for side, stack in self.stacks.items()}}
+
+    def parts(self) -> Iterator[tuple[str, Component, Site]]:
+        """Every component of the model, depth first, with its site; layers that share weights are all given."""
+        for _, part, site in self.model.parts(self.site):
+            yield from _walk(part, site)
+        for stack in self.stacks.values():
+            for layer in stack:
+                yield from _walk(layer.block, layer.site)
+
+    def groups(self) -> Iterator[tuple[str, list[int], PlanLayer]]:
+        """Runs of equal layers as (side, indices, the first of them), in order of depth."""
+        for side, stack in self.stacks.items():
+            run: list[int] = []
+            for index, layer in enumerate(stack):
+                if run and layer.block == stack[run[-1]].block:
+                    run.append(index)
+                    continue
+                if run:
+                    yield side, run, stack[run[0]]
+                run = [index]
+            if run:
+                yield side, run, stack[run[0]]
+
+    def miniature(self) -> Plan:
+        """The same structure at small widths, depths and counts: every distinct layer twice, every part once."""
+        small: dict[str, Any] = {}
+        for key, value in _SMALL.items():
+            said = getattr(self.site, key)
+            small[key] = value if said is None and key == "vocab_size" else said if said is None else min(said, value)
+        site = replace(self.site, **small, width=small["d_model"])
+        stacks = {side: _fewer(stack, site) for side, stack in self.stacks.items()}
+        changed = {name: part.miniature(at) for name, part, at in self.model.parts(site)}
+        update = {**changed, **{k: v for k, v in small.items() if k in type(self.model).model_fields}}
+        if len(stacks) == 1:
+            update["layers"] = len(next(iter(stacks.values())))
+        return replace(self, model=self.model.model_copy(update=update), site=site, stacks=stacks)
+
+    def __str__(self) -> str:
+        from blueprint.schema.render import plan_text
+
+        return plan_text(self)
+
+
+def plan(spec: Spec) -> Plan:
+    """Write a spec out; raises `SpecError` for what only shows at a part's place (widths, lengths)."""
+    model = spec.model
+    site = model.site()
+    if site.vocab_size is None:
+        site = replace(site, vocab_size=spec.vocab_size)
+    site = replace(site, float32=kept_float32(spec))
+    filled = _fill(spec, model, "model", lambda: _filled_parts(model, site))
+    seen: dict[int, Block] = {}
+    stacks: dict[str, tuple[PlanLayer, ...]] = {}
+    for side, stack in model.stacks().items():
+        layers = []
+        for layer in stack.layer_list(site):
+            block = _fill(spec, layer.block, f"model.{layer.variant}", lambda layer=layer: layer.block.filled(layer.site))
+            # Equal layers are one object, so that whoever walks the plan can do the work once.
+            block = next((other for other in seen.values() if other == block), block)
+            seen[id(block)] = block
+            layers.append(PlanLayer(layer.variant, block, layer.site, layer.weights_of))
+        stacks[side] = tuple(layers)
+    return Plan(spec.name, filled, site, stacks)
+
+
+def kept_float32(spec: Spec) -> frozenset[str]:
+    """The roles that stay in float32 under the spec's precision."""
+    if spec.trainer.precision in ("32-true", "64-true"):
+        return frozenset()
+    from blueprint.schema.spec import PrecisionPolicy
+
+    return frozenset((spec.precision or PrecisionPolicy()).float32)
+
+
+def described(part: Component) -> dict[str, Any]:
+    """A filled component as plain values with the versions of components that have moved past their first."""
+    out: dict[str, Any] = {"type": part.spec_name, **({"version": part.version} if part.version > 1 else {})}
+    for name, info in type(part).model_fields.items():
+        out[info.alias or name] = _described(getattr(part, name))
+    return out
+
+
+def _described(value: Any) -> Any:
+    if isinstance(value, Component):
+        return described(value)
+    if hasattr(value, "to_plain"):
+        return {name: _described(getattr(value, name)) for name in type(value).model_fields}
+    if isinstance(value, list | tuple):
+        return [_described(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _described(item) for key, item in value.items()}
+    # 1 and 1.0 are the same number, and must hash alike.
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _filled_parts(model: Model, site: Site) -> Model:
+    update: dict[str, Any] = {name: part.filled(at) for name, part, at in model.parts(site)}
+    if "vocab_size" in type(model).model_fields:
+        update["vocab_size"] = site.vocab_size
+    return model.model_copy(update=update)
+
+
+def _fill(spec: Spec, part: Component, path: str, make: Callable[[], Any]) -> Any:
+    try:
+        return make()
+    except ArithmeticFault as error:
+        raise SpecError([Problem("rule", str(error), tuple(path.split(".")), spec.root and spec.root.span)]) from error
+
+
+def _walk(part: Component, site: Site) -> Iterator[tuple[str, Component, Site]]:
+    yield site.path, part, site
+    for _, inner, at in part.parts(site):
+        yield from _walk(inner, at)
+
+
+def _fewer(stack: tuple[PlanLayer, ...], site: Site) -> tuple[PlanLayer, ...]:
+    """The first two of every distinct layer, and the layers whose weights they use, renumbered."""
+    kept: list[int] = []
+    counts: dict[int, int] = {}
+    for index, layer in enumerate(stack):
+        which = id(layer.block)
+        counts[which] = counts.get(which, 0) + 1
+        if counts[which] <= 2:
+            kept += [i for i in (layer.weights_of, index) if i not in kept]
+    kept.sort()
+    out = []
+    for new, index in enumerate(kept):
+        layer = stack[index]
+        at = replace(site.child(f"layers.{new}"), layer=new, layers=len(kept))
+        out.append(PlanLayer(layer.variant, layer.block.miniature(at), at, kept.index(layer.weights_of)))
+    return tuple(out)

@@ -1,0 +1,147 @@
+"""Finding components: a name spoken in a spec leads to the file called that, and only that file is imported.
+
+Packages arrive through the entry-point group `blueprint.components`; each is a folder of kinds, each kind a folder of
+files, the file's name being the component's. The components that ship come through the same door as a user's.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import blueprint.kinds  # noqa: F401  (the engine's kinds must exist before a member is looked up)
+from blueprint.component import KINDS, MEMBERS, Component, place
+from blueprint.diagnosis import nearest
+
+GROUP = "blueprint.components"
+
+
+class UnknownComponent(ValueError):
+    """No component of that kind has that name; `suggestion` is the nearest."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        known = names(kind)
+        self.suggestion = nearest(name, known)
+        meant = f"; did you mean `{self.suggestion}`?" if self.suggestion else ""
+        super().__init__(f"no {kind} is called `{name}`{meant} (there are: {', '.join(known)})")
+
+
+class PluginError(ValueError):
+    """A plugin that cannot be loaded."""
+
+
+@cache
+def packages() -> tuple[tuple[str, Path], ...]:
+    """The component packages installed, as (module name, folder), without importing them."""
+    found: dict[str, Path] = {}
+    for point in entry_points(group=GROUP):
+        spec = importlib.util.find_spec(point.value)
+        if spec is None or not spec.submodule_search_locations:
+            raise PluginError(f"entry point `{point.name}` names the package `{point.value}`, which cannot be found")
+        found[point.value] = Path(spec.submodule_search_locations[0])
+    return tuple(found.items())
+
+
+@cache
+def files(kind: str) -> dict[str, list[str]]:
+    """The importable modules of a kind by component name; nothing is imported."""
+    out: dict[str, list[str]] = {}
+    for package, folder in packages():
+        for path in sorted((folder / kind).glob("*.py")):
+            if not path.stem.startswith("_") and not path.stem.endswith("_nn"):
+                out.setdefault(path.stem, []).append(f"{package}.{kind}.{path.stem}")
+    return out
+
+
+def names(kind: str) -> list[str]:
+    """Every name a slot of this kind admits."""
+    return sorted({*files(kind), *(name for of, name in MEMBERS if of == kind)})
+
+
+def kinds() -> list[str]:
+    """Every kind there is, those declared by component packages included."""
+    for package, folder in packages():
+        for path in sorted(folder.iterdir()):
+            if (path / "__init__.py").exists() and path.name not in KINDS:
+                importlib.import_module(f"{package}.{path.name}")
+    return sorted(KINDS)
+
+
+def member(kind: str, name: str) -> type[Component]:
+    """The component called `name` of `kind`; raises `UnknownComponent`, or ValueError where two files claim the name."""
+    modules = files(kind).get(name, [])
+    for module in modules:
+        importlib.import_module(module)
+    if len(modules) > 1:
+        raise ValueError(f"{kind} `{name}` is offered twice: by {' and by '.join(modules)}")
+    found = MEMBERS.get((kind, name))
+    if found is None:
+        raise UnknownComponent(kind, name)
+    return found
+
+
+def members(kind: str) -> Iterator[type[Component]]:
+    """Every component of a kind, imported, in the order of their names."""
+    for name in names(kind):
+        yield member(kind, name)
+
+
+def load_plugin(reference: str, directory: Path | None = None) -> list[type[Component]]:
+    """Import a user's component file (`./mine.py`, relative to `directory`) or module (`acme.attention`).
+
+    Runs code: call it only where the user allowed it. Returns the classes it registered; loading one twice is
+    harmless. Raises `PluginError` where it cannot be found, fails, or registers nothing.
+    """
+    before = set(MEMBERS)
+    known = _LOADED.get(_key(reference, directory))
+    if known is not None:
+        return known
+    try:
+        if reference.endswith(".py"):
+            _run_file(Path(_key(reference, directory)))
+        else:
+            importlib.import_module(reference)
+    except PluginError:
+        raise
+    except Exception as error:  # whatever a user's file raises is a mistake of that file, and is named
+        raise PluginError(f"plugin `{reference}` failed to load: {type(error).__name__}: {error}") from error
+    new = [MEMBERS[key] for key in sorted(set(MEMBERS) - before)]
+    if not new:
+        raise PluginError(f"plugin `{reference}` registers no component: decorate a class with @register(name)")
+    for cls in new:
+        if files(cls.kind).get(cls.spec_name):
+            del MEMBERS[cls.kind, cls.spec_name]
+            other = member(cls.kind, cls.spec_name)
+            raise PluginError(f"{cls.kind} `{cls.spec_name}` is registered twice: in {place(other)} and in {place(cls)}")
+    _LOADED[_key(reference, directory)] = new
+    return new
+
+
+_LOADED: dict[str, list[type[Component]]] = {}
+
+
+def _key(reference: str, directory: Path | None) -> str:
+    if not reference.endswith(".py"):
+        return reference
+    return str(((directory or Path.cwd()) / reference).resolve())
+
+
+def _run_file(path: Path) -> None:
+    if not path.is_file():
+        raise PluginError(f"plugin file {path} does not exist")
+    name = f"blueprint_plugin_{path.stem}_{abs(hash(str(path))):x}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    # Registered first, so that pydantic can resolve the module's annotations.
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise

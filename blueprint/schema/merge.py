@@ -1,0 +1,1 @@
+from blueprint.load.merge import merge as merge

@@ -1,0 +1,273 @@
+"""The spec: every section of the language below `model`, and the rules between sections."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr
+
+from blueprint.component import Fault, Faults, Section, rule, slot
+from blueprint.kinds import DataSource, Objective, Optimizer, Schedule, Tokenizer
+from blueprint.schema.model import Model
+from blueprint.tree import Map
+
+VERSION = 1
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+Precision = Literal["32-true", "16-mixed", "16-true", "bf16-mixed", "bf16-true", "64-true"]
+Role = Literal["router", "norm", "head", "softmax"]
+
+
+class Data(Section):
+    """What the model learns from and how it is cut into samples."""
+
+    source: DataSource = slot()
+    """Where documents come from."""
+    length: PositiveInt | None = None
+    """Tokens in a sample; the model's `max_length` where nothing is said."""
+    batch_size: PositiveInt = 8
+    """Samples in a batch, over all processes together."""
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Share of the documents held out, chosen by a hash of each document."""
+    packing: Literal["continuous", "single"] = "continuous"
+    """`continuous` cuts windows from the documents laid end to end; `single` gives each sample one document, padded."""
+    positions: Literal["continue", "restart"] = "continue"
+    """Whether positions run through a packed window or restart with every document in it."""
+    shuffle: bool = True
+    """Whether samples come in an order drawn from the seed, or as they lie."""
+    workers: NonNegativeInt = 0
+    """Processes that prepare batches; the batches are the same whatever their number."""
+
+    @rule("positions", "packing")
+    def _restart_needs_packing(positions: str, packing: str) -> Faults:
+        if positions == "restart" and packing == "single":
+            return Fault("`positions: restart` does nothing with `packing: single`: a sample is one document")
+        return None
+
+
+class Trainer(Section):
+    """Lightning's Trainer: its own argument names and values."""
+
+    max_steps: PositiveInt | None = None
+    """Optimizer steps to take."""
+    max_epochs: PositiveInt | None = None
+    """Passes over the training data; `max_steps` ends a run earlier."""
+    precision: Precision = "32-true"
+    """Number formats of weights and computation."""
+    accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
+    """The kind of device."""
+    devices: PositiveInt | Literal["auto"] = 1
+    """How many devices."""
+    num_nodes: PositiveInt = 1
+    """How many machines."""
+    strategy: Literal["auto", "ddp"] = "auto"
+    """How several devices share the work."""
+    accumulate_grad_batches: PositiveInt = 1
+    """Batches whose gradients are summed for one optimizer step."""
+    gradient_clip_val: PositiveFloat | None = None
+    """Gradients are scaled down to this norm (or cut at this value); null for no clipping."""
+    gradient_clip_algorithm: Literal["norm", "value"] | None = None
+    """Whether clipping acts on the global norm or on each value; needs `gradient_clip_val`, where null means `norm`."""
+    val_check_interval: PositiveInt | None = None
+    """Batches between validations; null validates at the end only."""
+    limit_val_batches: PositiveInt = 50
+    """Validation batches at most."""
+    log_every_n_steps: PositiveInt = 10
+    """Steps between logged metrics."""
+    deterministic: bool = False
+    """Refuse operations that are not deterministic on this device."""
+    detect_anomaly: bool = False
+    """Name the operation that made a gradient non-finite (slow)."""
+
+    @rule("gradient_clip_algorithm", "gradient_clip_val")
+    def _clip_needs_value(algorithm: str | None, value: float | None) -> Faults:
+        if algorithm is not None and value is None:
+            return Fault("`gradient_clip_algorithm` does nothing without `gradient_clip_val`")
+        return None
+
+    @rule("precision", "accelerator")
+    def _precision_fits_device(precision: str, accelerator: str) -> Faults:
+        device = "cpu" if accelerator == "cpu" or (accelerator == "auto" and not accelerator_present()) else accelerator
+        if device == "cpu" and precision in ("16-mixed", "16-true"):
+            why = (
+                "Lightning would silently train in bf16-mixed instead"
+                if precision == "16-mixed"
+                else "without loss scaling its gradients underflow and training ends in NaN"
+            )
+            return Fault(
+                f"`{precision}` does not train on the CPU: {why}",
+                "precision",
+                "say `32-true`, or choose `bf16-mixed` yourself",
+            )
+        if device == "mps" and precision == "64-true":
+            return Fault("Apple's devices have no 64-bit floats", "precision", "say `32-true`")
+        return None
+
+
+def accelerator_present() -> bool:
+    """Whether this machine seems to have a GPU, judged without importing torch (device files, platform)."""
+    return sys.platform == "darwin" or any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
+
+
+class PrecisionPolicy(Section):
+    """Which parts stay in float32 under 16-bit precision."""
+
+    float32: list[Role] = ["router", "norm", "head", "softmax"]
+    """Roles that compute, and keep their weights, in float32."""
+
+
+class Checkpoints(Section):
+    """When a run is saved."""
+
+    every_n_steps: PositiveInt = 100
+    """Optimizer steps between checkpoints; the end of the run is always saved."""
+    keep: PositiveInt = 2
+    """How many of the newest checkpoints stay."""
+
+
+class Samples(Section):
+    """Text drawn now and then while training, to see what the model has learned."""
+
+    every_n_steps: PositiveInt = 100
+    """Optimizer steps between samples."""
+    prompt: str = "def "
+    """What the sample begins with."""
+    tokens: PositiveInt = 96
+    """How many tokens are drawn."""
+    temperature: Annotated[float, Field(ge=0)] = 0.8
+    """0 takes the likeliest token each time."""
+
+
+class Start(Section):
+    """Weights to begin from: another run, a checkpoint, or a build folder."""
+
+    from_: str = Field(alias="from")
+    """A run folder, a checkpoint file or a folder with weights."""
+    parts: Literal["all"] | list[str] = "all"
+    """`all`, or prefixes of the names of the parameters to take (`embedding`, `layers.0`)."""
+    strict: bool = True
+    """Whether every chosen parameter must be found with the right shape; false takes what fits and lists the rest."""
+
+
+class Spec(Section):
+    """A whole spec, valid and complete."""
+
+    #: Keys of a spec's text that have done their work before it is validated.
+    read_before: ClassVar[tuple[str, ...]] = ("extends", "plugins")
+
+    blueprint: Literal[1] = 1
+    """Version of the language."""
+    name: str = "model"
+    """What the model is called."""
+    description: str | None = None
+    """What it is for, in the author's words."""
+    seed: NonNegativeInt = 0
+    """Seeds the initial weights, the order of the data and dropout."""
+    model: Model = slot()
+    """The network."""
+    tokenizer: Tokenizer | None = slot(None)
+    """Text to ids."""
+    data: Data | None = None
+    """What it learns from."""
+    objective: Objective = slot("causal")
+    """What is minimised."""
+    optimizer: Optimizer = slot("adamw")
+    """What moves the weights."""
+    schedule: Schedule = slot("constant")
+    """The learning rate through time."""
+    trainer: Trainer = Trainer()
+    """Lightning's Trainer."""
+    precision: PrecisionPolicy | None = None
+    """Which parts stay in float32 under 16-bit precision; null means all that the policy knows."""
+    start: Start | None = None
+    """Weights to begin from."""
+    checkpoint: Checkpoints = Checkpoints()
+    """When a run is saved."""
+    sample: Samples | None = Samples()
+    """Text drawn while training; null for none."""
+
+    _root: Map | None = PrivateAttr(default=None)
+    _plugins: tuple[str, ...] = PrivateAttr(default=())
+
+    @property
+    def root(self) -> Map | None:
+        """The tree the spec was read from, with positions; None for a spec made in Python."""
+        return self._root
+
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """The plugins the spec named and the user allowed."""
+        return self._plugins
+
+    @property
+    def vocab_size(self) -> int:
+        """The model's vocabulary: said, or the tokenizer's."""
+        said: int | None = getattr(self.model, "vocab_size", None)
+        known = said if said is not None else self.tokenizer.vocab_size if self.tokenizer else None
+        if known is None:
+            raise ValueError("the vocabulary's size is known only once the tokenizer has been trained")
+        return known
+
+    @rule("model", "tokenizer")
+    def _vocabulary(model: Any, tokenizer: Tokenizer | None) -> Faults:
+        if not hasattr(model, "vocab_size"):
+            return None
+        if tokenizer is None:
+            if model.vocab_size is None:
+                return Fault(
+                    "`vocab_size` must be said, as there is no tokenizer to take it from",
+                    "model.vocab_size",
+                    "say `vocab_size` in `model`, or a `tokenizer`",
+                )
+            return None
+        needed = tokenizer.vocab_size
+        if needed is not None and model.vocab_size is not None and model.vocab_size < needed:
+            return Fault(
+                f"the model knows {model.vocab_size} tokens, but tokenizer `{tokenizer.spec_name}` writes {needed}",
+                "model.vocab_size",
+                "leave `vocab_size` out to take the tokenizer's",
+            )
+        return None
+
+    @rule("model", "data")
+    def _length(model: Any, data: Data | None) -> Faults:
+        longest = getattr(model, "max_length", None)
+        if data is None:
+            return None
+        if data.length is None:
+            return None if longest else Fault("`length` must be said, as the model has no `max_length`", "data.length")
+        if longest is not None and data.length > longest:
+            return Fault(f"samples of {data.length} tokens do not fit the model's max_length {longest}", "data.length")
+        return None
+
+    @rule("objective", "model")
+    def _objective_fits(objective: Objective, model: Model) -> Faults:
+        if objective.models and model.spec_name not in objective.models:
+            return Fault(
+                f"objective `{objective.spec_name}` trains {', '.join(sorted(objective.models))} models, "
+                f"not a {model.spec_name}",
+                "objective",
+            )
+        return None
+
+    @rule("schedule", "trainer")
+    def _warmup_fits(schedule: Any, trainer: Trainer) -> Iterator[Fault]:
+        warmup = getattr(schedule, "warmup_steps", 0)
+        if trainer.max_steps is not None and warmup > trainer.max_steps:
+            yield Fault(
+                f"{warmup} warm-up steps do not fit into {trainer.max_steps} training steps", "schedule.warmup_steps"
+            )
+
+    @rule("precision", "trainer")
+    def _policy_has_effect(policy: PrecisionPolicy | None, trainer: Trainer) -> Faults:
+        if policy is not None and trainer.precision in ("32-true", "64-true"):
+            return Fault(
+                f"`precision` changes nothing under `{trainer.precision}`: nothing is computed in 16 bits",
+                "precision",
+                "remove it, or choose a 16-bit `trainer.precision`",
+            )
+        return None
+

@@ -1,0 +1,323 @@
+"""A tree becomes a `Spec`, or every problem it has, each at its place.
+
+The walk follows the shapes of the sections and hands each leaf to pydantic. It is a walk of our own, because a slot's
+fields follow from a name in the text, a norm left out is the enclosing one's, and one wrong field must not hide what
+the rules say of the others.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from blueprint.component import KINDS, Component, Fault, Section
+from blueprint.diagnosis import Problem, nearest
+from blueprint.registry import UnknownComponent, member, names
+from blueprint.schema.expect import choices, described, expectation
+from blueprint.schema.shape import Shape, fields
+from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, find, from_plain, plain
+
+S = TypeVar("S", bound=Section)
+
+#: Stands where a value could not be had; rules that read it do not run.
+INVALID: Any = object()
+
+Context = Mapping[str, Map]
+
+
+def validate(
+    root: Map, cls: type[S], broken: Collection[tuple[str, ...]] = ()
+) -> tuple[S | None, list[Problem]]:
+    """The section `cls` that the tree says, or None and the problems; never raises for what a user wrote.
+
+    `broken` are paths already reported (an interpolation that failed), about which nothing more is said.
+    """
+    walk = _Walk(frozenset(broken))
+    value = walk.section(root, cls, (), root.span, {})
+    return (None if value is INVALID else value), walk.problems
+
+
+class _Walk:
+    def __init__(self, broken: frozenset[tuple[str, ...]]) -> None:
+        self.problems: list[Problem] = []
+        self.broken = broken
+
+    def report(self, code: str, message: str, path: tuple[str, ...], span: Span, **more: Any) -> Any:
+        self.problems.append(Problem(code, message, path, span, **more))
+        return INVALID
+
+    def value(self, node: Node, shape: Shape, path: tuple[str, ...], blame: Span, context: Context) -> Any:
+        """Whatever `shape` says; `blame` is the key's span, for what is missing inside."""
+        if path in self.broken:
+            return INVALID
+        if isinstance(node, Scalar) and node.value is None and shape.optional:
+            return None
+        if shape.form == "slot":
+            return self.slot(node, shape, path, blame, context)
+        if shape.form == "section":
+            assert shape.cls is not None
+            if not isinstance(node, Map):
+                return self.wrong(node, "a map", path)
+            return self.section(node, shape.cls, path, blame, context)
+        if shape.form in ("list", "map"):
+            return self.items(node, shape, path, blame, context)
+        return self.leaf(node, shape.annotation, path)
+
+    def wrong(self, node: Node, expected: str, path: tuple[str, ...], **more: Any) -> Any:
+        return self.report(
+            "wrong-type", f"expected {expected}, got {described(node)}", path, node.span, notes=node.notes, **more
+        )
+
+    def items(self, node: Node, shape: Shape, path: tuple[str, ...], blame: Span, context: Context) -> Any:
+        """A list or a map of slots or sections."""
+        assert shape.item is not None
+        if shape.form == "list":
+            if not isinstance(node, Seq):
+                return self.wrong(node, "a list", path)
+            each = [self.value(n, shape.item, (*path, str(i)), n.span, context) for i, n in enumerate(node.items)]
+            return INVALID if any(v is INVALID for v in each) else each
+        if not isinstance(node, Map):
+            return self.wrong(node, "a map", path)
+        found = {k: self.value(e.value, shape.item, (*path, k), e.span, context) for k, e in node.entries.items()}
+        # The names stay for the rules that read them; the section itself is not made when an item is invalid.
+        return found
+
+    def slot(self, node: Node, shape: Shape, path: tuple[str, ...], blame: Span, context: Context) -> Any:
+        """A member of a kind: `NAME`, `{type: NAME, …}` or, where the slot takes many, a list of them."""
+        if isinstance(node, Seq) and shape.many:
+            one = replace(shape, many=False)
+            each = [self.slot(n, one, (*path, str(i)), n.span, context) for i, n in enumerate(node.items)]
+            return INVALID if any(v is INVALID for v in each) else each
+        kind = shape.kind
+        base = context.get(kind) if KINDS[kind].inherits else None
+        node = _inherited(node, base)
+        if isinstance(node, Scalar) and isinstance(node.value, str):
+            name, at, said = node.value, node.span, Map({}, node.span, node.notes)
+        elif isinstance(node, Map):
+            typed = node.get("type")
+            if typed is not None and not (isinstance(typed, Scalar) and isinstance(typed.value, str)):
+                return self.wrong(typed, f"the name of a {kind}: one of {', '.join(names(kind))}", (*path, "type"))
+            default = shape.type_name(node)
+            if default is None:
+                return self.report(
+                    "missing-key", f"a {kind} needs a `type`: one of {', '.join(names(kind))}", path, blame
+                )
+            name, at, said = default, typed.span if typed else node.span, node.without("type")
+        else:
+            many = ", or a list of them" if shape.many else ""
+            return self.wrong(node, f"a {kind}: a name, or a map with `type` ({', '.join(names(kind))}){many}", path)
+        try:
+            cls = member(kind, name)
+        except UnknownComponent as error:
+            known = ", ".join(names(kind))
+            return self.report(
+                "unknown-type",
+                f"no {kind} is called `{name}`; there are {known}",
+                (*path, "type") if isinstance(node, Map) else path,
+                at,
+                suggestion=error.suggestion,
+                notes=node.notes,
+            )
+        except ValueError as error:
+            return self.report("bad-component", str(error), path, at)
+        return self.section(said, cls, path, blame, context)
+
+    def section(self, node: Map, cls: type[S], path: tuple[str, ...], blame: Span, context: Context) -> Any:
+        """A section or component of a known class."""
+        before = len(self.problems)
+        shapes = fields(cls)
+        prepare = getattr(cls, "prepare", None)
+        node = prepare(node) if prepare else node
+        guesses = self.unknown_keys(node, cls, path)
+        values: dict[str, Any] = {}
+        # An inheriting kind's own slot comes first: what it says holds for everything beside and below it.
+        for key in sorted(shapes, key=lambda k: not _establishes(shapes[k])):
+            shape, entry = shapes[key], node.entries.get(key)
+            child = entry.value if entry is not None else self.absent(key, shape, cls, path, blame, context, guesses)
+            if _establishes(shape):
+                said = child if isinstance(child, Map | Scalar) else None
+                context = {**context, shape.kind: _as_map(said, shape.type_name(said), blame)}
+            if child is None:
+                continue
+            span = entry.span if entry is not None else blame
+            if child is INVALID:
+                values[key] = INVALID
+                continue
+            found = self.value(child, shape, (*path, key), span, context)
+            values[key] = found
+            if found is INVALID and entry is not None and entry.notes:
+                self.annotate((*path, key), entry.notes)
+        valid = _with_defaults(cls, values)
+        self.faults(node, cls, path, blame, valid)
+        if len(self.problems) > before or any(v is INVALID for v in values.values()):
+            return INVALID
+        try:
+            return cls.model_validate({**values})
+        except ValidationError as error:
+            first = error.errors()[0]
+            return self.report("rule", str(first["msg"]).removeprefix("Value error, "), path, blame)
+
+    def annotate(self, path: tuple[str, ...], notes: tuple[str, ...]) -> None:
+        """Add where a key came from to the problems found at or below it."""
+        for index, problem in enumerate(self.problems):
+            if problem.path[: len(path)] == path:
+                merged = tuple(dict.fromkeys((*problem.notes, *notes)))
+                self.problems[index] = replace(problem, notes=merged)
+
+    def unknown_keys(self, node: Map, cls: type[Section], path: tuple[str, ...]) -> set[str]:
+        """Report keys the class does not have; returns the keys they were probably meant to be."""
+        guesses: set[str] = set()
+        known = list(fields(cls))
+        # Keys that are understood before validation can be misspelt like any other.
+        meant = [*known, *getattr(cls, "read_before", ()), *(["type"] if issubclass(cls, Component) else [])]
+        for key, entry in node.entries.items():
+            if key in known:
+                continue
+            suggestion = nearest(key, [k for k in meant if k not in node.entries]) or nearest(key, meant)
+            guesses |= {suggestion} if suggestion else set()
+            what = f"unknown key of {_label(cls)}"
+            hint = None if suggestion else _elsewhere(key, cls)
+            fix = hint or (None if suggestion else f"the keys here are {', '.join(known)}" if known else "it has no keys")
+            self.report(
+                "unknown-key", what, (*path, key), entry.span, suggestion=suggestion, fix=fix, notes=entry.notes
+            )
+        return guesses
+
+    def absent(
+        self,
+        key: str,
+        shape: Shape,
+        cls: type[Section],
+        path: tuple[str, ...],
+        blame: Span,
+        context: Context,
+        guesses: set[str],
+    ) -> Any:
+        """What stands where nothing was said: the inherited node, None for the field's default, or a problem."""
+        if shape.inherit:
+            return context.get(shape.kind) or _as_map(None, shape.type_name(None), blame)
+        info = next(i for n, i in cls.model_fields.items() if (i.alias or n) == key)
+        if not info.is_required():
+            # A slot's default is a member with norms of its own to inherit: it is read like anything said.
+            if shape.form == "slot" and shape.default is not None:
+                return from_plain(shape.default, blame)
+            return None
+        if key not in guesses:
+            about = f": {info.description.splitlines()[0].rstrip('.')}" if info.description else ""
+            self.report("missing-key", f"`{key}` is required by {_label(cls)}{about}", (*path, key), blame)
+        return INVALID
+
+    def leaf(self, node: Node, annotation: Any, path: tuple[str, ...]) -> Any:
+        """A value pydantic judges, strictly."""
+        value = plain(node)
+        try:
+            # JSON's strictness is the one meant here: a list may be a tuple, but no string is a number.
+            return _adapter(annotation).validate_json(json.dumps(value), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+        where, inner = node, [str(step) for step in first["loc"]]
+        reached = find(node, tuple(inner))
+        steps = tuple(inner[: reached[2]])
+        where = reached[0]
+        if first["type"] == "value_error":
+            message = str(first["msg"]).removeprefix("Value error, ")
+        else:
+            message = f"expected {expectation(annotation)}, got {described(where)}"
+        suggestion = None
+        if isinstance(where, Scalar) and isinstance(where.value, str):
+            suggestion = nearest(where.value, choices(annotation))
+        return self.report(
+            "wrong-value", message, (*path, *steps), where.span, suggestion=suggestion, notes=where.notes
+        )
+
+    def faults(self, node: Map, cls: type[Section], path: tuple[str, ...], blame: Span, values: dict[str, Any]) -> None:
+        """Run the rules whose fields are valid, and the site rules of a class that has them."""
+        found = [fault for each in cls.rules() for fault in each.faults(values)]
+        site = getattr(cls, "site_faults", None)
+        found += site(values) if site else []
+        for fault in found:
+            self.fault(node, path, blame, fault)
+
+    def fault(self, node: Map, path: tuple[str, ...], blame: Span, fault: Fault) -> None:
+        """Place a fault at the value it names, else at the nearest key above it."""
+        steps = tuple((fault.at or "").split(".")) if fault.at else ()
+        reached, entry, taken = find(node, steps)
+        whole = taken == len(steps) and isinstance(reached, Scalar)
+        span = reached.span if whole else entry.span if entry is not None else blame
+        if taken == len(steps) and isinstance(reached, Seq):
+            span = reached.span
+        notes = (*(entry.notes if entry else ()), *reached.notes)
+        self.report("rule", fault.message, (*path, *steps), span, fix=fault.fix, notes=tuple(dict.fromkeys(notes)))
+
+
+def _establishes(shape: Shape) -> bool:
+    """Whether a slot says what others of its kind inherit."""
+    return shape.form == "slot" and not shape.inherit and KINDS[shape.kind].inherits
+
+
+def _as_map(node: Map | Scalar | None, name: str | None, span: Span) -> Map:
+    """A slot's node written out as a map with `type`."""
+    if isinstance(node, Map) and "type" in node.entries:
+        return node
+    typed = Entry("type", node.span if node else span, Scalar(name, node.span if node else span))
+    return Map({"type": typed, **(node.entries if isinstance(node, Map) else {})}, node.span if node else span)
+
+
+def _inherited(node: Node, base: Map | None) -> Node:
+    """`node` over what it inherits, where both are of one type."""
+    if base is None or not isinstance(node, Map | Scalar):
+        return node
+    own = node.get("type") if isinstance(node, Map) else node
+    theirs = base.get("type")
+    if own is not None and (
+        not isinstance(own, Scalar) or not isinstance(theirs, Scalar) or own.value != theirs.value
+    ):
+        return node
+    return Map({**base.entries, **(node.entries if isinstance(node, Map) else {})}, node.span, node.notes)
+
+
+def _with_defaults(cls: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The valid values by field name, defaults included, for rules."""
+    out: dict[str, Any] = {}
+    for name, info in cls.model_fields.items():
+        key = info.alias or name
+        if key in values:
+            invalid = values[key] is INVALID
+            if not invalid:
+                out[name] = values[key]
+        elif not info.is_required():
+            out[name] = info.get_default(call_default_factory=True, validated_data={})
+    return out
+
+
+def _label(cls: type[Section]) -> str:
+    if issubclass(cls, Component):
+        return f"{cls.kind} `{cls.spec_name}`"
+    return "the spec" if cls.__name__ == "Spec" else f"`{_snake(cls.__name__)}`"
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def _elsewhere(key: str, cls: type[Section]) -> str | None:
+    """Where a key that means nothing here does mean something: another type of the kind, or a part inside."""
+    for inner, shape in fields(cls).items():
+        owner = shape.member_of(None)
+        if owner is not None and key in fields(owner):
+            return f"`{key}` belongs one level deeper, under `{inner}`"
+    if issubclass(cls, Component) and cls.kind:
+        owners = [name for name in names(cls.kind) if key in fields(member(cls.kind, name))]
+        if owners:
+            return f"`{key}` is a field of {cls.kind} {', '.join(f'`{name}`' for name in owners)}"
+    return None
+
+
+@cache
+def _adapter(annotation: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(annotation)

@@ -1,0 +1,1 @@
+"""Training: data, module, run, callbacks and strategies."""

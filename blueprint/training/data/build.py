@@ -1,0 +1,304 @@
+"""Build the token files of a source, once: streamed, keyed by content, written aside and renamed when whole.
+
+Two passes over the documents. The first hashes them: that gives the key, and the split of every document. The second
+turns them into ids. A source that has a `fingerprint()` spares the first pass once its content has been seen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint import files
+from blueprint.training.data.error import DataError
+from blueprint.training.data.progress import Report, reporter
+from blueprint.training.data.store import FORMAT, SPLITS, Tokens, id_type
+
+_SCALE = 1 << 64
+
+
+class Tokenizer(Protocol):
+    """What turns a text into ids; `fingerprint` changes whenever the ids it gives for some text do."""
+
+    @property
+    def vocab_size(self) -> int: ...
+    @property
+    def eos_id(self) -> int | None: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def encode(self, text: str, /) -> NDArray[Any]: ...
+
+
+class _ChangedError(DataError):
+    """The second pass met other documents than the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Survey:
+    """What the first pass learns: the documents' hash, how many hold text, and the extremes of their lots."""
+
+    content: str
+    documents: int
+    bytes: int
+    lowest: int
+    highest: int
+
+
+def build(
+    documents: Iterable[tuple[str, str]],
+    tokenizer: Tokenizer,
+    *,
+    source: str,
+    validation: float = 0.05,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: bool | None = None,
+) -> Tokens:
+    """The token files of `documents`, (name, text) pairs; built if the cache has none of this content and settings.
+
+    `documents` is read more than once, in the same order each time; where it has a method `fingerprint() -> str`, an
+    equal fingerprint stands for equal documents. A document goes to the validation split by a lot drawn from its
+    text and `seed`, so that equal texts never lie in both; at least one document goes to each. Of a single document,
+    the end is held out. `source` names the data in messages. Progress shows on a terminal, unless `progress` says.
+    Raises `DataError` for data that cannot be split or read, or a cache that cannot be written.
+    """
+    if not 0 < validation < 1:
+        raise DataError(f"{source}: validation must lie between 0 and 1 (a share of the documents), not {validation}")
+    if iter(documents) is documents:
+        raise DataError(f"{source}: the documents are read twice, so a generator will not do; give a list or a class")
+    cache = cache_folder() if cache is None else Path(cache)
+    with reporter(progress) as report:
+        note = _note(documents, seed, cache)
+        survey = _survey(documents, source, seed, cache, note, report)
+        settings = {
+            "format": FORMAT,
+            "content": survey.content,
+            "tokenizer": tokenizer.fingerprint,
+            "vocab_size": tokenizer.vocab_size,
+            "eos_id": tokenizer.eos_id,
+            "validation": validation,
+            "seed": seed,
+        }
+        key = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16).hexdigest()
+        folder = cache / "tokens" / key
+        with contextlib.suppress(DataError):
+            return Tokens(folder, source)
+        with _writing(cache), files.lock(folder.with_suffix(".lock"), wait=True):
+            with contextlib.suppress(DataError):  # whoever held the lock may have built it
+                return Tokens(folder, source)
+            aside = folder.with_suffix(".part")
+            for leftover in (aside, folder):
+                shutil.rmtree(leftover, ignore_errors=True)
+            try:
+                dealt = _dealt(documents, survey, validation, seed, source)
+                splits = _write(aside, dealt, tokenizer, survey, report)
+                index = settings | {"key": key, "dtype": id_type(tokenizer.vocab_size).name, "splits": splits}
+                files.write_atomic(aside / "index.json", json.dumps(index, indent=1))
+                os.rename(aside, folder)
+            except _ChangedError:
+                if note is not None:  # its fingerprint did not tell
+                    note.unlink(missing_ok=True)
+                raise
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
+            files.sync_folder(folder.parent)
+    return Tokens(folder, source)
+
+
+def cache_folder() -> Path:
+    """`$BLUEPRINT_CACHE`, or else `~/.cache/blueprint`."""
+    return Path(os.environ.get("BLUEPRINT_CACHE") or Path.home() / ".cache" / "blueprint")
+
+
+def _note(documents: Iterable[tuple[str, str]], seed: int, cache: Path) -> Path | None:
+    """Where the survey of a source with a fingerprint is kept."""
+    fingerprint = getattr(documents, "fingerprint", None)
+    if fingerprint is None:
+        return None
+    name = hashlib.blake2b(f"{FORMAT} {seed} {fingerprint()}".encode(), digest_size=16).hexdigest()
+    return cache / "contents" / f"{name}.json"
+
+
+def _survey(
+    documents: Iterable[tuple[str, str]],
+    source: str,
+    seed: int,
+    cache: Path,
+    note: Path | None,
+    report: Callable[..., Report],
+) -> _Survey:
+    """The first pass, or what it found last time for the same fingerprint and seed."""
+    if note is not None:
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            return _Survey(**json.loads(note.read_bytes()))
+    content = hashlib.blake2b(digest_size=16)
+    count, size, lowest, highest = 0, 0, _SCALE, -1
+    with report("reading", None) as advance:
+        for name, data in _texts(documents, source):
+            digest = _digest(data)
+            content.update(_entry(name, digest))
+            lot = _lot(digest, seed)
+            count, size, lowest, highest = count + 1, size + len(data), min(lowest, lot), max(highest, lot)
+            advance(len(data))
+    if count == 0:
+        raise DataError(f"{source} holds no text: every document is empty, or there is none; check its path")
+    if count > 1 and lowest == highest:
+        raise DataError(
+            f"{source} holds {count} documents, all with the same text, so none can be held out for validation; "
+            f"give at least 2 different ones"
+        )
+    survey = _Survey(content.hexdigest(), count, size, lowest, highest)
+    if note is not None:
+        with _writing(cache):
+            files.write_atomic(note, json.dumps(asdict(survey)))
+    return survey
+
+
+def _dealt(
+    documents: Iterable[tuple[str, str]], survey: _Survey, validation: float, seed: int, source: str
+) -> Iterator[tuple[str, str, bytes]]:
+    """(split, name, text) of every document; at the end, make sure that they were those the survey saw."""
+    threshold = min(max(int(validation * _SCALE), survey.lowest + 1), survey.highest)
+    content = hashlib.blake2b(digest_size=16)
+    train, held_out = SPLITS
+    for name, data in _texts(documents, source):
+        digest = _digest(data)
+        content.update(_entry(name, digest))
+        if survey.documents > 1:
+            yield held_out if _lot(digest, seed) < threshold else train, name, data
+        else:
+            at = _cut(data, 1 - validation, source)
+            yield train, name, data[:at]
+            yield held_out, f"{name} (its end)", data[at:]
+    if content.hexdigest() != survey.content:
+        raise _ChangedError(f"{source} changed while it was being read; try again when nothing writes to it")
+
+
+def _write(
+    folder: Path,
+    dealt: Iterator[tuple[str, str, bytes]],
+    tokenizer: Tokenizer,
+    survey: _Survey,
+    report: Callable[..., Report],
+) -> dict[str, dict[str, Any]]:
+    """The second pass: every split's files; returns their counts."""
+    dtype, size = id_type(tokenizer.vocab_size), tokenizer.vocab_size
+    end = np.array([] if tokenizer.eos_id is None else [tokenizer.eos_id], dtype=np.int64)
+    with contextlib.ExitStack() as stack, report("tokenizing", survey.bytes) as advance:
+        writers = {name: stack.enter_context(_Writer(folder / name, dtype)) for name in SPLITS}
+        for split, name, data in dealt:
+            ids = np.concatenate([np.asarray(tokenizer.encode(data.decode())), end])
+            if ids.size and not (ids.min() >= 0 and ids.max() < size):
+                raise DataError(f"{name}: the tokenizer gave an id outside 0 to {size - 1:,}, its vocabulary")
+            writers[split].add(name, ids.astype(dtype), len(data))
+            advance(len(data))
+    return {name: writer.counts() for name, writer in writers.items()}
+
+
+class _Writer:
+    """The four files of one split, written front to back and synced at the end."""
+
+    def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
+        folder.mkdir(parents=True)
+        self.folder, self.dtype = folder, dtype
+        self.tokens = self.documents = self.bytes = self.name_bytes = 0
+        self.hash = hashlib.blake2b(digest_size=16)
+        self.files: list[BinaryIO] = []
+
+    def __enter__(self) -> _Writer:
+        for name in ("tokens.bin", "documents.bin", "names.bin", "names_at.bin"):
+            self.files.append(open(self.folder / name, "xb"))  # closed in __exit__
+        self._offsets()
+        return self
+
+    def add(self, name: str, ids: NDArray[Any], size: int) -> None:
+        """Append one document: its name, its ids, and the bytes its text took."""
+        data, said = ids.tobytes(), name.encode(errors="replace")
+        self.files[0].write(data)
+        self.files[2].write(said)
+        self.hash.update(data)
+        self.documents += 1
+        self.tokens += len(ids)
+        self.bytes += size
+        self.name_bytes += len(said)
+        self._offsets()
+
+    def _offsets(self) -> None:
+        self.files[1].write(self.tokens.to_bytes(8, "little"))
+        self.files[3].write(self.name_bytes.to_bytes(8, "little"))
+
+    def counts(self) -> dict[str, Any]:
+        return {"tokens": self.tokens, "documents": self.documents, "bytes": self.bytes, "hash": self.hash.hexdigest()}
+
+    def __exit__(self, *_: object) -> None:
+        self.files[2].write(b"\n")  # an empty file cannot be mapped
+        for file in self.files:
+            with file:
+                file.flush()
+                os.fsync(file.fileno())
+        files.sync_folder(self.folder)
+
+
+def _texts(documents: Iterable[tuple[str, str]], source: str) -> Iterator[tuple[str, bytes]]:
+    """(name, UTF-8 text) of every document that is not empty."""
+    for name, text in documents:
+        try:
+            data = text.encode()
+        except UnicodeEncodeError as problem:
+            raise DataError(
+                f"{source}, {name}: character {problem.start:,} is half of a surrogate pair, not a character; "
+                f"read the file with its true encoding"
+            ) from None
+        if data:
+            yield name, data
+
+
+def _digest(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _entry(name: str, digest: bytes) -> bytes:
+    said = name.encode(errors="replace")
+    return len(said).to_bytes(8, "little") + said + digest
+
+
+def _lot(digest: bytes, seed: int) -> int:
+    """A number below 2^64, uniform over texts, the same wherever the text stands."""
+    return int.from_bytes(hashlib.blake2b(digest, digest_size=8, key=f"split {seed}".encode()).digest(), "little")
+
+
+def _cut(data: bytes, share: float, source: str) -> int:
+    """Where to cut a lone document: after a line near `share` of it, or else between two characters."""
+    at = int(len(data) * share)
+    line = data.rfind(b"\n", max(0, at - 4096), at) + 1
+    if line > 0:
+        return line
+    while 0 < at < len(data) and data[at] & 0xC0 == 0x80:  # inside a UTF-8 character
+        at -= 1
+    if not 0 < at < len(data):
+        raise DataError(
+            f"{source} holds 1 document of {len(data)} bytes, too short to hold a part out for validation; give more"
+        )
+    return at
+
+
+@contextlib.contextmanager
+def _writing(cache: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as problem:
+        if problem.filename is not None and not str(problem.filename).startswith(str(cache)):
+            raise  # the source's own trouble, not the cache's
+        raise DataError(
+            f"cannot write token files to {cache} ({problem}); set BLUEPRINT_CACHE to another folder"
+        ) from problem

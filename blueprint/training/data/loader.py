@@ -1,0 +1,108 @@
+"""Batches from any point of the order, the same for any number of workers and any number of ranks.
+
+Legend: B rows of the global batch, W ranks.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from blueprint.training.data.dataset import Samples
+from blueprint.training.data.error import DataError
+from blueprint.training.data.packing import Arrays
+
+
+def loader(
+    samples: Samples,
+    *,
+    batch_size: int,
+    start: int | Callable[[], int] = 0,
+    workers: int = 0,
+    world_size: int = 1,
+    rank: int = 0,
+    context: str | None = None,
+    pin_memory: bool = False,
+) -> DataLoader[Arrays]:
+    """A loader of what is left of an epoch from global batch number `start`, counted over all epochs.
+
+    Batches map names to tensors (B / W, T); `place` (B / W,) holds the samples' numbers, for `Samples.describe`.
+    `batch_size` is that of the global batch, of which rank r reads the r-th share. `start` may be a function: it is
+    asked afresh at each `iter()`, which is how one loader serves every epoch. `len()` is always a whole epoch's.
+    Shuffled samples are one endless stream cut into batches, so that none is ever dropped; an epoch is as many batches
+    as fit whole into the data, but at least one. Samples in order end with a short batch; its rows are dealt evenly to
+    the ranks, filled up with rows whose labels are all ignored. Raises `DataError` for shares that are not equal.
+    """
+    batches = Batches(samples, batch_size, start, world_size, rank)
+    return DataLoader(
+        samples,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_stack,
+        worker_init_fn=_alone,
+        multiprocessing_context=context if workers else None,
+        persistent_workers=workers > 0,
+        pin_memory=pin_memory,
+        # The loader draws a seed for its workers at each iter(); from here, and not from the model's generator.
+        generator=torch.Generator(),
+    )
+
+
+def batches_per_epoch(samples: Samples, batch_size: int) -> int:
+    """How many global batches an epoch has."""
+    return max(1, len(samples) // batch_size) if samples.order.endless else -(-len(samples) // batch_size)
+
+
+class Batches(Sampler[list[int]]):
+    """The places in the order of each batch's rows, for one rank."""
+
+    def __init__(
+        self, samples: Samples, batch_size: int, start: int | Callable[[], int], world_size: int, rank: int
+    ) -> None:
+        if batch_size < 1 or batch_size % world_size:
+            raise DataError(
+                f"a batch of {batch_size} samples cannot be shared equally by {world_size} processes: "
+                f"make the batch size a multiple of {world_size}"
+            )
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank {rank} is not among {world_size}")
+        self._start = start if callable(start) else lambda: start
+        self._endless, self._samples = samples.order.endless, len(samples)
+        self._batch_size, self._world_size, self._rank = batch_size, world_size, rank
+        self._epoch = batches_per_epoch(samples, batch_size)
+
+    def __len__(self) -> int:
+        return self._epoch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        start = self._start()
+        return map(self._rows, range(start, start - start % self._epoch + self._epoch))
+
+    def _rows(self, batch: int) -> list[int]:
+        if not self._endless:
+            batch %= self._epoch
+        first = batch * self._batch_size
+        size = self._batch_size if self._endless else min(self._batch_size, self._samples - first)
+        share = -(-size // self._world_size)
+        return list(range(first + self._rank * share, first + (self._rank + 1) * share))
+
+
+def _stack(rows: Sequence[Arrays]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+
+
+def _alone(_worker: int) -> None:
+    """A worker stands apart from its parent's signals, so that a parent told to stop still gets its last batches.
+
+    In a process group of its own it hears neither Ctrl-C nor a signal to the parent's group, whose handlers it would
+    have inherited; the loader still ends it, and it ends itself once the parent is gone.
+    """
+    os.setpgid(0, 0)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

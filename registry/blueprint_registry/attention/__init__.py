@@ -1,0 +1,1 @@
+"""Mixers: how the tokens of a sequence see each other."""

@@ -1,0 +1,200 @@
+"""Multi-head attention, with as many or as few heads of keys and values as one likes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from blueprint.choice import choose
+from blueprint.component import Component, Fault, Faults, Number, Section, Site, register, rule, slot
+from blueprint.kinds import Attention, Mask, Norm, Position
+from blueprint.visible import Visible
+
+if TYPE_CHECKING:
+    from blueprint_registry.attention.multi_head_nn import MultiHeadAttention
+
+Projection = Literal["q", "k", "v", "o"]
+PROJECTIONS: tuple[Projection, ...] = ("q", "k", "v", "o")
+
+
+class QkNorm(Section):
+    """A norm on queries and keys before they meet (Henry et al., 2020; Dehghani et al., 2023, §2)."""
+
+    over: Literal["head", "heads", "full"] = "head"
+    """What is normalised: each `head` with weights that all heads share, each of the `heads` with weights of its own,
+    or the `full` width of all heads together."""
+    when: Literal["before", "after"] = "before"
+    """Before or after positions rotate queries and keys."""
+    norm: Norm = slot(inherit=True)
+    """The norm; queries and keys have one each."""
+
+
+@register("multi_head")
+class MultiHead(Attention):
+    """Multi-head attention (Vaswani et al., 2017, §3.2), whose heads may share keys and values (Ainslie et al., 2023)."""
+
+    traits: ClassVar[frozenset[str]] = frozenset({"causal", "incremental", "exportable"})
+
+    heads: PositiveInt
+    """How many heads ask: heads of queries."""
+    kv_heads: PositiveInt | None = None
+    """How many heads of keys and values they share; null for as many as `heads`, 1 for multi-query attention."""
+    head_dim: PositiveInt | None = None
+    """Width of a head's queries and keys; null for d_model / heads."""
+    value_dim: PositiveInt | None = None
+    """Width of a head's values; null for `head_dim`."""
+    bias: bool | list[Projection] = False
+    """Whether the projections have a bias: all, none, or a list of those that do, of q, k, v and o."""
+    scale: Number = "1/sqrt(head_dim)"
+    """What scores are multiplied by before the softmax."""
+    softcap: PositiveFloat | None = None
+    """Bounds scores smoothly, as softcap · tanh(score / softcap); null for no bound."""
+    qk_norm: QkNorm | None = None
+    """A norm on queries and keys; null for none."""
+    mask: Mask | list[Mask] = slot("full")
+    """Which keys a query may see, beyond the stack's causality; a list means what all of them let it see."""
+    position: Position = slot("rope")
+    """How attention knows positions."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of the attention weights dropped while training."""
+    backend: Literal["auto", "sdpa", "blocked", "flex", "dense"] = "auto"
+    """What computes attention over whole sequences; `auto` takes the fastest that can. Decoding always chooses itself."""
+
+    @rule("heads", "kv_heads")
+    def _heads_share_keys(heads: int, kv_heads: int | None) -> Faults:
+        if kv_heads is None or heads % kv_heads == 0:
+            return None
+        return Fault(
+            f"{heads} heads cannot share {kv_heads} kv_heads: heads must be a multiple of kv_heads",
+            fix=f"choose `kv_heads` from {_listed(heads)}",
+        )
+
+    @rule("bias")
+    def _bias_named_once(bias: bool | list[Projection]) -> Iterator[Fault]:
+        names = [] if isinstance(bias, bool) else bias
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield Fault(f"`{name}` is named twice", f"bias.{index}")
+
+    @rule("mask")
+    def _masks_narrow(mask: Mask | list[Mask]) -> Iterator[Fault]:
+        masks = [mask] if isinstance(mask, Mask) else mask
+        if not masks:
+            yield Fault("an empty list names no mask", fix="say `full` to hide nothing")
+        for index, item in enumerate(masks):
+            if len(masks) > 1 and item.spec_name == "full":
+                yield Fault("`full` beside other masks hides nothing", f"mask.{index}", "remove it from the list")
+
+    @property
+    def masks(self) -> tuple[Mask, ...]:
+        """The masks, of which a key must pass every one."""
+        return (self.mask,) if isinstance(self.mask, Mask) else tuple(self.mask)
+
+    @property
+    def biased(self) -> tuple[Projection, ...]:
+        """The projections that have a bias."""
+        names = PROJECTIONS if self.bias is True else self.bias or ()
+        return tuple(name for name in PROJECTIONS if name in names)
+
+    @property
+    def forced(self) -> str | None:
+        """The backend asked for by name."""
+        return None if self.backend == "auto" else self.backend
+
+    def head_width(self, at: Site) -> int:
+        """The width of a head; raises ValueError where it is left to d_model / heads and that is no whole number."""
+        if self.head_dim is None and at.width % self.heads:
+            raise ValueError(f"head_dim is d_model / heads = {at.width}/{self.heads}, not a whole number")
+        return self.head_dim or at.width // self.heads
+
+    def visible(self, at: Site) -> Visible:
+        """What the stack's causality and every mask let a query see."""
+        seen = Visible(ahead=0) if at.causal else Visible()
+        for mask in self.masks:
+            seen &= mask.visible(at.child("mask"))
+        return seen
+
+    def inside(self, at: Site) -> Site:
+        """Where the parts of a head stand."""
+        width = self.head_width(at)
+        return replace(at, width=width, heads=self.heads, kv_heads=self.kv_heads or self.heads, head_dim=width)
+
+    def norm_sites(self, at: Site) -> dict[str, Site]:
+        """The norms of queries and keys by name, at the width of what they normalise."""
+        inside = self.inside(at)
+        if self.qk_norm is None:
+            return {}
+        counts = {"q_norm": inside.heads, "k_norm": inside.kv_heads} if self.qk_norm.over == "full" else {}
+        return {name: inside.child(name, width=inside.width * (counts.get(name) or 1)) for name in ("q_norm", "k_norm")}
+
+    def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
+        """Masks, position, and the norms of queries and keys."""
+        inside = self.inside(at)
+        for mask in self.masks:
+            yield "mask", mask, inside.child("mask")
+        yield "position", self.position, inside.child("position")
+        for site in self.norm_sites(at).values():
+            assert self.qk_norm is not None
+            yield "qk_norm.norm", self.qk_norm.norm, site
+
+    def filled(self, at: Site) -> Self:
+        """Head counts and widths written out; `bias` and `mask` in the shortest way to say the same."""
+        width = self.head_width(at)
+        filled = super().filled(replace(at, head_dim=width))
+        update = {
+            "kv_heads": self.kv_heads or self.heads,
+            "head_dim": width,
+            "value_dim": self.value_dim or width,
+            "bias": {0: False, len(PROJECTIONS): True}.get(len(self.biased), list(self.biased)),
+            "mask": filled.masks[0] if len(filled.masks) == 1 else filled.mask,
+        }
+        if self.qk_norm is not None:
+            norm = self.qk_norm.norm.filled(self.norm_sites(at)["q_norm"])
+            update["qk_norm"] = self.qk_norm.model_copy(update={"norm": norm})
+        return filled.model_copy(update=update)
+
+    def check(self, at: Site) -> Iterator[Fault]:
+        """Widths must come out whole, and a backend that is asked for must be able."""
+        try:
+            self.head_width(at)
+        except ValueError as error:
+            yield Fault(f"{error}; say head_dim, or choose heads that divide {at.width}", "heads")
+            return
+        # A spec may be checked elsewhere than it runs: only what no device can do is refused here.
+        refusals = [self._refusal(at, device) for device in ("cuda", "cpu")]
+        if refusals[0] and all(refusals):
+            yield Fault(refusals[0], "backend", "say `auto` to take the fastest that can")
+
+    def _refusal(self, at: Site, device: str) -> str | None:
+        """Why the backend asked for cannot compute this attention on a kind of device."""
+        length = at.max_length or 1
+        try:
+            choose(
+                self.visible(at),
+                plain=True,
+                softcap=self.softcap is not None,
+                bias="bias" in self.position.traits,
+                sinks=False,
+                dropout=self.dropout,
+                device=device,
+                q_len=length,
+                k_len=length,
+                forced=self.forced,
+            )
+        except ValueError as error:
+            return str(error)
+        return None
+
+    def build(self, at: Site) -> MultiHeadAttention:
+        """The module."""
+        from blueprint_registry.attention.multi_head_nn import MultiHeadAttention
+
+        return MultiHeadAttention(self, at)
+
+
+def _listed(heads: int) -> str:
+    """The numbers that divide `heads`, as text."""
+    return ", ".join(str(n) for n in range(1, heads + 1) if heads % n == 0)

@@ -1,0 +1,95 @@
+"""Multi-head attention, computed.
+
+B batch, T tokens, D model width, H heads, G heads of keys and values, E width of a head, V width of a head's values.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from blueprint.component import Site
+from blueprint.ops import Flow, Keys, KVState, Linear, attend
+from blueprint_registry.attention.each_head_nn import EachHead
+
+if TYPE_CHECKING:
+    from blueprint_registry.attention.multi_head import MultiHead
+
+
+class MultiHeadAttention(nn.Module):
+    """`(x_BTD, flow, state=None) -> (x_BTD, {})` (Vaswani et al., 2017, §3.2.2; Ainslie et al., 2023)."""
+
+    def __init__(self, said: MultiHead, at: Site) -> None:
+        super().__init__()
+        assert said.kv_heads and said.head_dim and said.value_dim and not isinstance(said.scale, str), "not filled"
+        self.kv_heads, self.head_dim, self.value_dim = said.kv_heads, said.head_dim, said.value_dim
+        self.visible = said.visible(at)
+        self.scale, self.softcap = float(said.scale), said.softcap
+        self.dropout, self.backend = said.dropout, said.forced
+        bias = {name: name in said.biased for name in "qkvo"}
+        self.q = Linear(at.width, said.heads * said.head_dim, bias["q"])
+        self.k = Linear(at.width, said.kv_heads * said.head_dim, bias["k"])
+        self.v = Linear(at.width, said.kv_heads * said.value_dim, bias["v"])
+        self.o = Linear(said.heads * said.value_dim, at.width, bias["o"], role="residual")
+        self.position = said.position.build(said.inside(at).child("position"))
+        self.rotates, self.biases = hasattr(self.position, "rotate"), hasattr(self.position, "bias")
+        self.normed, self.flat = None, False
+        if said.qk_norm is not None:
+            self.normed, self.flat = said.qk_norm.when, said.qk_norm.over == "full"
+            for name, heads in (("q_norm", said.heads), ("k_norm", said.kv_heads)):
+                make = partial(said.qk_norm.norm.build, said.norm_sites(at)[name])
+                setattr(self, name, EachHead(make, heads) if said.qk_norm.over == "heads" else make())
+
+    @property
+    def incremental(self) -> bool:
+        """Whether it decodes step by step: whether no query sees a later key."""
+        return self.visible.ahead == 0
+
+    def new_state(
+        self, batch: int, length: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+    ) -> KVState:
+        """Room for the keys and values of `length` tokens, or of as many as the mask looks back on.
+
+        Raises ValueError where queries see later keys.
+        """
+        if not self.incremental:
+            raise ValueError(f"attention that sees later tokens ({self.visible.describe()}) cannot decode step by step")
+        widths = self.head_dim, self.value_dim
+        return KVState(batch, self.kv_heads, length, *widths, visible=self.visible, dtype=dtype, device=device)
+
+    def forward(self, x_BTD: Tensor, flow: Flow, state: KVState | None = None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Each token gathers values from those it sees; with a state, from tokens of earlier forwards too."""
+        batch, length, _ = x_BTD.shape
+        q_BTHE = self.q(x_BTD).view(batch, length, -1, self.head_dim)
+        k_BTGE = self.k(x_BTD).view(batch, length, -1, self.head_dim)
+        v_BTGV = self.v(x_BTD).view(batch, length, -1, self.value_dim)
+        if self.normed == "before":
+            q_BTHE, k_BTGE = self._norm(self.q_norm, q_BTHE), self._norm(self.k_norm, k_BTGE)
+        q_BHTE, k_BGTE = q_BTHE.transpose(1, 2), k_BTGE.transpose(1, 2)
+        if self.rotates:
+            q_BHTE = self.position.rotate(q_BHTE, flow.position_BT)
+            k_BGTE = self.position.rotate(k_BGTE, flow.position_BT)
+        if self.normed == "after":
+            q_BHTE = self._norm(self.q_norm, q_BHTE.transpose(1, 2)).transpose(1, 2)
+            k_BGTE = self._norm(self.k_norm, k_BGTE.transpose(1, 2)).transpose(1, 2)
+        v_BGTV = v_BTGV.transpose(1, 2)
+        keys = Keys.of(k_BGTE, v_BGTV, flow) if state is None else state.append(k_BGTE, v_BGTV, flow)
+        o_BHTV = attend(
+            q_BHTE,
+            keys,
+            flow=flow,
+            visible=self.visible,
+            scale=self.scale,
+            softcap=self.softcap,
+            bias=self.position.bias if self.biases else None,
+            dropout=self.dropout if self.training else 0.0,
+            backend=self.backend if state is None else None,
+        )
+        return self.o(o_BHTV.transpose(1, 2).flatten(2)), {}
+
+    def _norm(self, norm: nn.Module, x_BTHE: Tensor) -> Tensor:
+        """`norm` of every head, or of all heads as one vector."""
+        return norm(x_BTHE.flatten(2)).view(x_BTHE.shape) if self.flat else norm(x_BTHE)

@@ -1,0 +1,1 @@
+"""Blocks: how the parts of a layer are put together."""

@@ -1,0 +1,1 @@
+"""The token-wise part of a block."""

@@ -1,0 +1,36 @@
+"""Prediction of the next token. Shapes: `B` batch, `T` tokens, `D` model width."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from blueprint_registry.objective.causal import Causal
+
+IGNORED = -100
+_INPUTS = ("attention_mask", "position_ids", "segment_ids")
+
+
+class CausalObjective:
+    """Mean cross-entropy of `labels` (already the next tokens; −100 is not counted), the logits never whole in memory."""
+
+    def __init__(self, said: Causal) -> None:
+        self.said = said
+
+    def __call__(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and as metrics the same without gradient (`loss`, nats a token) and how many tokens it is a mean of
+        (`tokens`). The batch has `input_ids` and `labels` (B, T), and may have `attention_mask`, `position_ids` and
+        `segment_ids`; positions run on through documents unless the batch says them.
+        """
+        ids_BT, labels_BT = batch["input_ids"], batch["labels"]
+        inputs = {name: batch[name] for name in _INPUTS if batch.get(name) is not None}
+        if "segment_ids" in inputs and not {"position_ids", "attention_mask"} & inputs.keys():
+            inputs["position_ids"] = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
+        hidden_BTD = model(ids_BT, **inputs, logits=False).hidden
+        extra = {"label_smoothing": self.said.label_smoothing, "z_loss": self.said.z_loss} if model.training else {}
+        loss: Tensor = model.cross_entropy(hidden_BTD, labels_BT, **extra)  # type: ignore[operator]
+        return loss, {"loss": loss.detach(), "tokens": (labels_BT != IGNORED).sum()}

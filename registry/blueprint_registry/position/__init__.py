@@ -1,0 +1,1 @@
+"""Positions inside an attention."""

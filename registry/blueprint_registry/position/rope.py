@@ -1,0 +1,54 @@
+"""Rotary positions."""
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat
+
+from blueprint.component import Fault, Faults, Site, register
+from blueprint.kinds import Position
+
+if TYPE_CHECKING:
+    from blueprint_registry.position.rope_nn import RopePosition
+
+
+@register("rope")
+class Rope(Position):
+    """Rotary positions: pairs of query and key channels turned by position · theta^(−2i/width), so that a score depends
+    on the distance alone (Su et al., 2021, *RoFormer*, eq. 34)."""
+
+    traits: ClassVar[frozenset[str]] = frozenset({"positional"})
+
+    theta: PositiveFloat = 10000.0
+    """The base of the frequencies; larger ones turn more slowly and tell longer distances apart."""
+
+    pairs: Literal["half", "interleaved"] = "half"
+    """Which channels turn together: `half` the i-th with the i-th of the second half (GPT-NeoX, Llama), `interleaved`
+    neighbours (the paper, GPT-J). They differ by a permutation of channels."""
+
+    fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of each head's channels, from the first, that are turned; the frequencies use this width."""
+
+    @classmethod
+    def examples(cls) -> list[dict[str, Any]]:
+        """Whole heads by halves, and half of each by neighbours."""
+        return [{}, {"pairs": "interleaved", "fraction": 0.5}]
+
+    def rotated(self, at: Site) -> int:
+        """How many of a head's `at.width` channels are turned."""
+        return int(at.width * self.fraction)
+
+    def check(self, at: Site) -> Faults:
+        """Channels turn in pairs."""
+        width = self.rotated(at)
+        share = "" if self.fraction == 1 else f" ({self.fraction:g} of a head of {at.width})"
+        if width % 2:
+            return Fault(f"rope turns channels in pairs: {width} rotated channels{share} is odd")
+        if width == 0:
+            return Fault(f"rope has nothing to turn: 0 rotated channels{share}")
+        return None
+
+    def build(self, at: Site) -> "RopePosition":
+        """The module for heads of `at.width`; it has neither parameters nor buffers."""
+        from blueprint_registry.position.rope_nn import RopePosition
+
+        return RopePosition(self, at)

@@ -1,0 +1,39 @@
+"""Rotary positions.
+
+Shapes: `B` batch, `H` heads, `T` tokens, `E` head width, `W` rotated width, `F` frequencies (half of W).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from blueprint.ops import angles, rotate
+
+if TYPE_CHECKING:
+    from blueprint.component import Site
+    from blueprint_registry.position.rope import Rope
+
+
+class RopePosition(nn.Module):
+    """Turns the first W channels of every head by angles position · theta^(−2i/W), computed in float32."""
+
+    def __init__(self, said: Rope, at: Site) -> None:
+        super().__init__()
+        self.width, self.interleaved, self.theta = said.rotated(at), said.pairs == "interleaved", said.theta
+        # No buffer: nothing to save, to lose on the meta device or to be rounded by a change of dtype.
+        step_F = torch.arange(0, self.width, 2, dtype=torch.float32, device="cpu") / self.width
+        self._frequency_F = 1.0 / self.theta**step_F
+        self._key = (type(self), said, self.width)
+
+    def rotate(self, x_BHTE: Tensor, position_BT: Tensor) -> Tensor:
+        """Queries or keys (B, H, T, E), turned as their positions (B, T) say; the same shape and dtype."""
+        frequency_F = self._frequency_F.to(position_BT.device)
+        cos_B1TW, sin_B1TW = angles(position_BT, frequency_F, interleaved=self.interleaved, key=self._key)
+        return rotate(x_BHTE, cos_B1TW, sin_B1TW, interleaved=self.interleaved)
+
+    def extra_repr(self) -> str:
+        """Width, base and pairing, for printing."""
+        return f"{self.width}, theta={self.theta:g}, interleaved={self.interleaved}"

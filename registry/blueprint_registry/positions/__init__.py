@@ -1,0 +1,1 @@
+"""Absolute positions, added to the embeddings."""

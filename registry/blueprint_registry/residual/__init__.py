@@ -1,0 +1,1 @@
+"""How a sublayer's output joins the stream."""

@@ -1,0 +1,46 @@
+"""UTF-8 bytes as tokens."""
+
+from collections.abc import Iterable
+from typing import Any, Self
+
+import numpy as np
+
+from blueprint.component import Site, register
+from blueprint.kinds import Tokenizer
+
+
+@register("byte")
+class Byte(Tokenizer):
+    """The 256 bytes of UTF-8 as ids 0 to 255, and 256 for the end of a text (as ByT5: Xue et al., 2022, §3.1)."""
+
+    @property
+    def vocab_size(self) -> int:
+        """256 bytes and the end of a text."""
+        return 257
+
+    @property
+    def eos_id(self) -> int:
+        """The id that ends a text."""
+        return 256
+
+    @property
+    def fingerprint(self) -> str:
+        """What makes the ids what they are: two tokenizers of one fingerprint give the same ids."""
+        return "byte-257"
+
+    def build(self, at: Site) -> Self:
+        """Itself: there is nothing to learn."""
+        return self
+
+    def encode(self, text: str) -> np.ndarray[Any, Any]:
+        """The UTF-8 bytes of `text`, (bytes,) uint8, without an end. Never fails: lone surrogates have bytes too."""
+        return np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+
+    def decode_bytes(self, ids: Iterable[int]) -> bytes:
+        """The bytes of `ids`, for streaming, where a character may come in parts; ids that are no byte are left out."""
+        array = np.asarray(ids if hasattr(ids, "__len__") else list(ids), dtype=np.int64)
+        return array[(array >= 0) & (array < 256)].astype(np.uint8).tobytes()
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`, with U+FFFD where their bytes are not UTF-8."""
+        return self.decode_bytes(ids).decode("utf-8", "replace")

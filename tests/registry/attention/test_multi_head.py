@@ -1,0 +1,126 @@
+"""What multi-head attention says: its fields, its rules, and what it is at a site."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from blueprint.component import Fault, Site, as_faults
+from blueprint.kinds import Attention
+from blueprint.visible import Visible
+from blueprint_registry.attention.multi_head import MultiHead
+
+SITE = Site(d_model=24, width=24, path="layers.0.attention", max_length=64)
+
+
+def said(**fields: Any) -> MultiHead:
+    """A multi-head attention as YAML would say it."""
+    found = Attention.of({"type": "multi_head", **fields})
+    assert isinstance(found, MultiHead)
+    return found
+
+
+def faults(at: Site = SITE, **fields: Any) -> list[Fault]:
+    """What is wrong with it at a site."""
+    return list(as_faults(said(**fields).check(at)))
+
+
+def test_what_is_left_out_is_written_out() -> None:
+    filled = said(heads=6).filled(SITE)
+    assert (filled.kv_heads, filled.head_dim, filled.value_dim) == (6, 4, 4)
+    assert filled.scale == pytest.approx(0.5)
+
+
+def test_what_is_said_stays() -> None:
+    filled = said(heads=6, kv_heads=2, head_dim=16, value_dim=8, scale="2 / head_dim").filled(SITE)
+    assert (filled.kv_heads, filled.head_dim, filled.value_dim, filled.scale) == (2, 16, 8, 0.125)
+
+
+def test_filling_twice_changes_nothing() -> None:
+    filled = said(heads=6, qk_norm={"over": "full"}, bias=["o", "q"], mask=["document"]).filled(SITE)
+    assert filled.filled(SITE) == filled
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"bias": ["o", "v", "k", "q"]}, {"bias": True}),
+        ({"bias": []}, {"bias": False}),
+        ({"bias": ["o", "q"]}, {"bias": ["q", "o"]}),
+        ({"mask": ["document"]}, {"mask": "document"}),
+        ({"kv_heads": 6, "head_dim": 4, "value_dim": 4}, {}),
+    ],
+)
+def test_two_ways_to_say_the_same_are_filled_alike(one: dict[str, Any], other: dict[str, Any]) -> None:
+    assert said(heads=6, **one).filled(SITE) == said(heads=6, **other).filled(SITE)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"heads": 6, "kv_heads": 4}, "6 heads cannot share 4 kv_heads: heads must be a multiple of kv_heads"),
+        ({"heads": 2, "kv_heads": 4}, "2 heads cannot share 4 kv_heads"),
+        ({"heads": 6, "bias": ["q", "k", "q"]}, "`q` is named twice"),
+        ({"heads": 6, "mask": []}, "an empty list names no mask"),
+        ({"heads": 6, "mask": ["document", "full"]}, "`full` beside other masks hides nothing"),
+        ({"heads": 6, "dropout": 1.0}, "less than 1"),
+        ({"heads": 6, "softcap": 0.0}, "greater than 0"),
+        ({"heads": "6"}, "valid integer"),
+        ({"heads": 6, "head_dimm": 4}, "not permitted"),
+        ({}, "required"),
+    ],
+)
+def test_what_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        said(**fields)
+
+
+def test_the_width_of_a_head_must_come_out_whole() -> None:
+    (fault,) = faults(heads=5)
+    assert fault.at == "heads"
+    assert fault.message == (
+        "head_dim is d_model / heads = 24/5, not a whole number; say head_dim, or choose heads that divide 24"
+    )
+    assert not faults(heads=5, head_dim=8)
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"backend": "blocked"}, "no finite window"),
+        ({"backend": "sdpa", "softcap": 30.0}, "no softcap"),
+        ({"backend": "flex", "dropout": 0.1}, "no dropout"),
+    ],
+)
+def test_a_backend_that_cannot_is_refused_by_name(fields: dict[str, Any], why: str) -> None:
+    (fault,) = faults(heads=6, **fields)
+    assert fault.at == "backend"
+    assert why in fault.message
+
+
+@pytest.mark.parametrize("backend", ["auto", "sdpa", "blocked", "dense", "flex"])
+def test_a_backend_that_can_is_not(backend: str) -> None:
+    assert not faults(heads=6, backend=backend, mask={"type": "sliding", "window": 8})
+
+
+def test_what_is_visible_is_what_all_masks_and_causality_let_through() -> None:
+    masked = said(heads=6, mask=[{"type": "sliding", "window": 8}, "document"])
+    assert masked.visible(SITE) == Visible(back=7, ahead=0, same_segment=True)
+    assert masked.visible(replace(SITE, causal=False)) == Visible(back=8, ahead=8, same_segment=True)
+    assert said(heads=6).visible(SITE) == Visible(ahead=0)
+
+
+@pytest.mark.parametrize(("over", "widths"), [("head", (4, 4)), ("heads", (4, 4)), ("full", (24, 8))])
+def test_norms_of_queries_and_keys_stand_at_their_own_widths(over: str, widths: tuple[int, int]) -> None:
+    parts = list(said(heads=6, kv_heads=2, qk_norm={"over": over}).parts(SITE))
+    sites = {site.path.rpartition(".")[2]: site for _, _, site in parts}
+    assert (sites["q_norm"].width, sites["k_norm"].width) == widths
+    assert [name for name, _, _ in parts] == ["mask", "position", "qk_norm.norm", "qk_norm.norm"]
+
+
+def test_a_position_is_told_of_heads() -> None:
+    site = next(site for name, _, site in said(heads=6, kv_heads=2).parts(SITE) if name == "position")
+    assert (site.width, site.heads, site.kv_heads, site.head_dim) == (4, 6, 2, 4)
