@@ -8,128 +8,38 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, core_schema
 
 from blueprint import arithmetic
+from blueprint.rules import Fault, Faults, Rule, as_faults, rule
+from blueprint.site import Evaluated, Number, Site, Size
+
+__all__ = [
+    "KINDS",
+    "MEMBERS",
+    "Component",
+    "Evaluated",
+    "Fault",
+    "Faults",
+    "Number",
+    "Rule",
+    "Section",
+    "Site",
+    "Size",
+    "as_faults",
+    "place",
+    "register",
+    "rule",
+    "slot",
+    "slot_kinds",
+]
 
 C = TypeVar("C", bound="Component")
-
-#: What an expression in a number field may name; evaluated where the part is built.
-SITE_NAMES = ("d_model", "head_dim", "layer", "n_layers")
-
-
-def _expression(value: int | float | str) -> int | float | str:
-    if isinstance(value, str):
-        unknown = arithmetic.parse(value).names - set(SITE_NAMES)
-        if unknown:
-            raise ValueError(f"`{sorted(unknown)[0]}` is not known here; an expression may use {', '.join(SITE_NAMES)}")
-    return value
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluated:
-    """Marks a field whose text is arithmetic, evaluated where the part stands; `whole` asks for a positive integer."""
-
-    whole: bool = False
-
-
-#: A number, or an arithmetic expression of `d_model`, `head_dim`, `layer`, `n_layers`, such as `sqrt(d_model)`.
-Number = Annotated[int | float | str, AfterValidator(_expression), Evaluated()]
-#: A positive whole number, or such an expression, such as `4 * d_model`.
-Size = Annotated[Annotated[int, Field(gt=0)] | str, AfterValidator(_expression), Evaluated(whole=True)]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What a rule found: `at` is a dotted path below the component the rule stands in (default: what it reads first)."""
-
-    message: str
-    at: str | None = None
-    fix: str | None = None
-
-
-Faults = None | str | Fault | Iterable[str | Fault]
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A check between fields with the names of the fields it reads."""
-
-    reads: tuple[str, ...]
-    check: Callable[..., Faults]
-
-    def faults(self, values: Mapping[str, Any]) -> Iterator[Fault]:
-        """What is wrong, where every field read is present (valid by itself) in `values`; else nothing."""
-        if all(name in values for name in self.reads):
-            yield from as_faults(self.check(*(values[name] for name in self.reads)), self.reads[0])
-
-
-def as_faults(found: Faults, at: str | None = None) -> Iterator[Fault]:
-    """What a rule returned, as `Fault`s; a bare sentence lies at `at`."""
-    if found is None:
-        return
-    for fault in [found] if isinstance(found, str | Fault) else found:
-        fault = Fault(fault) if isinstance(fault, str) else fault
-        yield fault if fault.at is not None else replace(fault, at=at)
-
-
-def rule(*reads: str) -> Callable[[Callable[..., Faults]], Any]:
-    """Declare a check between fields.
-
-    The function takes the named fields' values in that order and returns nothing, a sentence, a `Fault`, or several.
-    It runs whenever those fields are valid by themselves, whatever else is wrong.
-    """
-
-    def mark(check: Callable[..., Faults]) -> Any:
-        check.__blueprint_rule__ = Rule(reads, check)  # type: ignore[attr-defined]
-        return staticmethod(check)
-
-    return mark
-
-
-@dataclass(frozen=True)
-class Site:
-    """What a part may not choose: where it stands and what it is handed.
-
-    `d_model` is the stream's width, `width` the width of what this part works on (a head, say); `layer` counts from 0
-    of `layers`; `heads`, `kv_heads` and `head_dim` are set inside an attention; `float32` names the roles that
-    compute in float32 whatever the precision.
-    """
-
-    d_model: int
-    width: int
-    path: str = ""
-    max_length: int | None = None
-    vocab_size: int | None = None
-    layer: int = 0
-    layers: int = 1
-    side: str = "decoder"
-    causal: bool = True
-    heads: int | None = None
-    kv_heads: int | None = None
-    head_dim: int | None = None
-    dropout: float = 0.0
-    float32: frozenset[str] = frozenset()
-    extra: Mapping[str, Any] = field(default_factory=dict)
-    #: Called with every part as it is built: (component, site, what `build` returned) -> what to use.
-    built: Callable[[Component, Site, Any], Any] | None = field(default=None, compare=False)
-
-    def child(self, name: str, **changes: Any) -> Site:
-        """The site of a part called `name` inside this one, with what differs there."""
-        return replace(self, path=f"{self.path}.{name}" if self.path else name, **changes)
-
-    def number(self, value: int | float | str) -> float:
-        """A `Number` evaluated here; raises `arithmetic.ArithmeticFault` for a name that has no value here."""
-        if not isinstance(value, str):
-            return value
-        known = {"d_model": self.d_model, "head_dim": self.head_dim, "layer": self.layer, "n_layers": self.layers}
-        return arithmetic.parse(value).evaluate({k: v for k, v in known.items() if v is not None})
 
 
 class Section(BaseModel):
@@ -188,7 +98,13 @@ class Section(BaseModel):
         if kinds and _inherits(info):
             return inherited.get(kinds[0].kind, kinds[0].of({}))
         default = info.get_default(call_default_factory=True, validated_data={})
-        return kinds[0].of(default) if kinds and default is not None and not isinstance(default, list) else default
+        if not kinds or not (isinstance(default, str) or (isinstance(default, dict) and "type" in default)):
+            return default
+        try:
+            return kinds[0].of(default)
+        except ValueError:
+            # A default with required fields of its own (the heads of an attention) is never what stands there unsaid.
+            return None
 
 
 def _inherits(info: FieldInfo) -> bool:
@@ -245,7 +161,7 @@ class Component(Section):
             cls.kind = kind
             KINDS[kind] = cls
         if "build" in vars(cls):
-            cls.build = _announced(vars(cls)["build"])  # type: ignore[method-assign]
+            cls.build = _announced(vars(cls)["build"])  # type: ignore[method-assign, assignment]
 
     @classmethod
     def is_kind(cls) -> bool:
@@ -386,16 +302,8 @@ def slot(
     part says of the kind.
     """
     extra: dict[str, Any] = {"inherit": inherit, "example": example}
-    if inherit:
-        return Field(default_factory=_Inherit(), validate_default=True, description=description, json_schema_extra=extra)
-    return Field(default=default, validate_default=True, description=description, json_schema_extra=extra)
-
-
-class _Inherit:
-    """The default of an inheriting slot in objects made in Python: the kind's fallback."""
-
-    def __call__(self) -> Any:
-        return {}
+    what: dict[str, Any] = {"default_factory": dict} if inherit else {"default": default}
+    return Field(**what, validate_default=True, description=description, json_schema_extra=extra)
 
 
 def slot_kinds(annotation: Any) -> list[type[Component]]:
@@ -409,9 +317,7 @@ def slot_kinds(annotation: Any) -> list[type[Component]]:
 MEMBERS: dict[tuple[str, str], type[Component]] = {}
 
 
-def register(
-    name: str, *, version: int = 1, renamed: Mapping[str, str] | None = None
-) -> Callable[[type[C]], type[C]]:
+def register(name: str, *, version: int = 1, renamed: Mapping[str, str] | None = None) -> Callable[[type[C]], type[C]]:
     """Make a class speakable in a spec as `type: name`.
 
     `version` enters the plan's hash: raise it when the same fields come to mean other mathematics. `renamed` maps old

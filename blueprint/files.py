@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
-
 _held: set[int] = set()
 
 
@@ -60,9 +59,9 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
 def lock(path: str | os.PathLike[str], *, what: str | None = None, wait: bool = False) -> Iterator[None]:
     """Hold the lock file `path` for the body; raise `Busy` if another process holds it, or wait for that to end.
 
-    The kernel frees the lock when its holder dies, however it dies; the holder's forks have no part in it. The file stays: removing it would let a third
-    process lock a new file of the same name while a second still waits for the old one. `what` names the guarded
-    thing in the message (default: the lock file).
+    The kernel frees the lock when its holder dies, however it dies; the holder's forks have no part in it. The file
+    stays: removing it would let a third process lock a new file of the same name while a second still waits for the
+    old one. `what` names the guarded thing in the message (default: the lock file).
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -106,6 +106,8 @@ class Tokenizer(Component, kind="tokenizer"):
     """Text to ids and back. Object: `encode(str) -> ids`, `decode(ids) -> str`, `vocab_size`, `eos_id`, `fingerprint`.
     """
 
+    beside: ClassVar[dict[str, Any]] = {"model.vocab_size": None}
+
     @property
     def vocab_size(self) -> int | None:
         """How many ids there are, where that is known without data."""

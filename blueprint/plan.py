@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from blueprint.arithmetic import ArithmeticFault
@@ -92,7 +92,7 @@ class Plan:
         return replace(self, model=self.model.model_copy(update=update), site=site, stacks=stacks)
 
     def __str__(self) -> str:
-        from blueprint.schema.render import plan_text
+        from blueprint.render import plan_text
 
         return plan_text(self)
 
@@ -104,13 +104,13 @@ def plan(spec: Spec) -> Plan:
     if site.vocab_size is None:
         site = replace(site, vocab_size=spec.vocab_size)
     site = replace(site, float32=kept_float32(spec))
-    filled = _fill(spec, model, "model", lambda: _filled_parts(model, site))
+    filled = _fill(spec, "model", partial(_filled_parts, model, site))
     seen: dict[int, Block] = {}
     stacks: dict[str, tuple[PlanLayer, ...]] = {}
     for side, stack in model.stacks().items():
         layers = []
         for layer in stack.layer_list(site):
-            block = _fill(spec, layer.block, f"model.{layer.variant}", lambda layer=layer: layer.block.filled(layer.site))
+            block = _fill(spec, f"model.{layer.variant}", partial(layer.block.filled, layer.site))
             # Equal layers are one object, so that whoever walks the plan can do the work once.
             block = next((other for other in seen.values() if other == block), block)
             seen[id(block)] = block
@@ -156,11 +156,12 @@ def _filled_parts(model: Model, site: Site) -> Model:
     return model.model_copy(update=update)
 
 
-def _fill(spec: Spec, part: Component, path: str, make: Callable[[], Any]) -> Any:
+def _fill(spec: Spec, path: str, make: Callable[[], Any]) -> Any:
     try:
         return make()
     except ArithmeticFault as error:
-        raise SpecError([Problem("rule", str(error), tuple(path.split(".")), spec.root and spec.root.span)]) from error
+        span = spec.root.span if spec.root is not None else None
+        raise SpecError([Problem("rule", str(error), tuple(path.split(".")), span)]) from error
 
 
 def _walk(part: Component, site: Site) -> Iterator[tuple[str, Component, Site]]:

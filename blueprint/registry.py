@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import zlib
 from collections.abc import Iterator
 from functools import cache
 from importlib.metadata import entry_points
@@ -73,7 +74,7 @@ def kinds() -> list[str]:
 
 
 def member(kind: str, name: str) -> type[Component]:
-    """The component called `name` of `kind`; raises `UnknownComponent`, or ValueError where two files claim the name."""
+    """The component called `name` of `kind`; raises `UnknownComponent`, or ValueError where two files claim it."""
     modules = files(kind).get(name, [])
     for module in modules:
         importlib.import_module(module)
@@ -117,7 +118,9 @@ def load_plugin(reference: str, directory: Path | None = None) -> list[type[Comp
         if files(cls.kind).get(cls.spec_name):
             del MEMBERS[cls.kind, cls.spec_name]
             other = member(cls.kind, cls.spec_name)
-            raise PluginError(f"{cls.kind} `{cls.spec_name}` is registered twice: in {place(other)} and in {place(cls)}")
+            raise PluginError(
+                f"{cls.kind} `{cls.spec_name}` is registered twice: in {place(other)} and in {place(cls)}"
+            )
     _LOADED[_key(reference, directory)] = new
     return new
 
@@ -134,7 +137,7 @@ def _key(reference: str, directory: Path | None) -> str:
 def _run_file(path: Path) -> None:
     if not path.is_file():
         raise PluginError(f"plugin file {path} does not exist")
-    name = f"blueprint_plugin_{path.stem}_{abs(hash(str(path))):x}"
+    name = f"blueprint_plugin_{path.stem}_{zlib.crc32(str(path).encode()):x}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

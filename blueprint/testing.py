@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from blueprint.component import Component, Section
-from blueprint.registry import member, members
+from blueprint.registry import member, members, names
 from blueprint.schema.shape import Shape, fields
 from blueprint.schema.spec import Spec
 
@@ -53,7 +53,7 @@ class Case:
 
     @cached_property
     def model(self) -> Any:
-        """The built model in evaluation mode, every parameter moved off its initial value (norms of 1 hide mistakes)."""
+        """The built model in evaluation mode, its parameters moved off their initial values (norms of 1 hide mistakes)."""
         import torch
 
         from blueprint.model.face import build
@@ -99,13 +99,13 @@ def tiny(kind: str, name: str, settings: Mapping[str, Any] | None = None) -> dic
     cls = member(kind, name)
     said: dict[str, Any] = {}
     _put(said, "sample", None)
-    for key, value in TINY.items():
-        _put(said, f"model.{key}", value)
-    _put(said, "model.type", "decoder")
     path = place(kind)
+    _put(said, "model.type", name if path == ("model",) else next(iter(names("model"))))
     for step in range(1, len(path)):
         _require(said, path[:step])
     _put(said, ".".join(path), {"type": name, **(settings or cls.examples()[0])})
+    for key, value in TINY.items():
+        _put(said, f"model.{key}", value)
     _require(said, ("model", "block", "attention"))
     for where, value in cls.beside.items():
         _put(said, where, value)
@@ -289,8 +289,16 @@ def _runs_in_bfloat16(case: Case) -> None:
 
 
 def _every_setting_is_read_back(case: Case) -> None:
-    value = case.cls.of({"type": case.name, **case.settings})
-    assert case.cls.of(value.to_plain()) == value, "reading what the component writes gives another"
+    part: Any = case.spec
+    for step in place(case.kind):
+        part = getattr(part, step)
+    assert type(part) is case.cls, "the spec holds another component"
+    said = part.to_plain()
+    for key, value in case.settings.items():
+        assert key in said, f"`{key}` is not written back"
+        if not isinstance(value, dict | str):
+            assert key in TINY or said[key] == value, f"`{key}: {value}` is written back as {said[key]}"
+    assert case.cls.of(said) == part, "reading what the component writes gives another"
 
 
 def _factor_is_finite_and_not_negative(case: Case) -> None:
@@ -330,7 +338,7 @@ def _loss_is_finite_and_teaches_every_parameter(case: Case) -> None:
 
 
 def _text_comes_back(case: Case) -> None:
-    tokenizer: Any = case.cls.of({"type": case.name, **case.settings})
+    tokenizer: Any = case.spec.tokenizer
     made = tokenizer.build(case.spec.model.site())
     for text in ("plain words, 123", "naïve 你好 🙂\n\ttabs", ""):
         ids = made.encode(text)

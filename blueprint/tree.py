@@ -44,7 +44,7 @@ class Span:
 class Scalar:
     """A leaf: null, a boolean, a number or a string."""
 
-    value: None | bool | int | float | str
+    value: bool | int | float | str | None
     span: Span
     notes: tuple[str, ...] = ()
 
@@ -114,7 +114,7 @@ def from_plain(value: Any, span: Span, notes: tuple[str, ...] = ()) -> Node:
 
 
 def find(root: Node, path: tuple[str, ...]) -> tuple[Node, Entry | None, int]:
-    """Walk `path` as far as it exists: the last node reached, the entry that led to it, and how many steps were taken."""
+    """Walk `path` as far as it exists: the last node reached, the entry that led to it, and the steps taken."""
     node, entry, taken = root, None, 0
     for step in path:
         if isinstance(node, Map) and step in node.entries:
@@ -138,5 +138,3 @@ def leaves(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
             yield from leaves(item, (*path, str(index)))
     else:
         yield path, node
-
-

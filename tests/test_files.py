@@ -26,11 +26,15 @@ def test_what_was_written_is_read_back_and_nothing_else_is_left(tmp_path: Path) 
 def test_a_writer_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     target = tmp_path / "picture.png"
     target.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError), files.atomic_path(target) as temporary:
-        assert temporary.parent == tmp_path
-        assert temporary.suffix == ".png"
-        temporary.write_bytes(b"half")
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with files.atomic_path(target) as temporary:
+            assert (temporary.parent, temporary.suffix) == (tmp_path, ".png")
+            temporary.write_bytes(b"half")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
 
@@ -88,7 +92,10 @@ def test_a_second_process_is_told_who_holds_the_lock_until_the_holder_dies(tmp_p
     child = FORK.Process(target=hold)
     child.start()
     assert held.wait(20)
-    with pytest.raises(files.Busy, match=rf"runs/x is in use by process {child.pid}\b"), files.lock(path, what="runs/x"):
+    with (
+        pytest.raises(files.Busy, match=rf"runs/x is in use by process {child.pid}\b"),
+        files.lock(path, what="runs/x"),
+    ):
         pass
     child.kill()
     child.join()

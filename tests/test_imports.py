@@ -17,9 +17,9 @@ REGISTRY = ROOT / "registry" / "blueprint_registry"
 
 #: The order of the engine's parts: a file imports, at its top, only from its own part and those before it.
 ORDER = [
-    {"tree", "files", "arithmetic", "visible", "choice"},
-    {"diagnosis"},
-    {"component", "kinds", "registry"},
+    {"tree", "files", "visible", "choice"},
+    {"diagnosis", "arithmetic"},
+    {"rules", "site", "component", "kinds", "registry"},
     {"schema"},
     {"load"},
     {"plan"},
@@ -31,7 +31,7 @@ ORDER = [
     {"interop"},
     {"cli"},
 ]
-TORCH_FREE = {"tree", "files", "arithmetic", "visible", "choice", "diagnosis", "component", "kinds", "registry"} | {
+TORCH_FREE = {"tree", "files", "arithmetic", "visible", "choice", "diagnosis", "rules", "site", "component", "kinds", "registry"} | {
     "schema",
     "load",
     "plan",

@@ -57,8 +57,7 @@ class DecoderModel(nn.Module):
     ) -> Output:
         """Run ids (B, T) through the model.
 
-        `attention_mask` (B, T) is 0 at padding, on whichever side; `segment_ids` (B, T) number the documents of a packed
-        sample; `state` holds what earlier calls have seen. `logits=False` stops at the hidden states. Raises TypeError
+        `attention_mask` (B, T) is 0 at padding, on whichever side; `segment_ids` (B, T) number a packed sample's documents; `state` holds what earlier calls have seen. `logits=False` stops at the hidden states. Raises TypeError
         for an input that a decoder does not take.
         """
         unused = (token_type_ids, pixel_values, decoder_input_ids, decoder_attention_mask)

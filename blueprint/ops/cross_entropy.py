@@ -5,6 +5,7 @@ N tokens, D width, V vocabulary, C tokens of a chunk.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,11 +54,12 @@ def cross_entropy(
         shapes = (tuple(hidden_ND.shape), tuple(weight_VD.shape), tuple(target_N.shape))
         raise ValueError(f"hidden {shapes[0]}, weight {shapes[1]} and target {shapes[2]} do not fit")
     device = hidden_ND.device.type
-    if torch.is_autocast_enabled(device):
+    autocast = torch.amp.is_autocast_available(device)
+    if autocast and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         hidden_ND, weight_VD = hidden_ND.to(dtype), weight_VD.to(dtype)
     terms = _Terms(scale, softcap, ignore, label_smoothing, z_loss, chunk or max(1, CHUNK_NUMBERS // vocab))
-    with torch.autocast(device, enabled=False):
+    with torch.autocast(device, enabled=False) if autocast else nullcontext():
         wanted = torch.is_grad_enabled() and any(
             x is not None and x.requires_grad for x in (hidden_ND, weight_VD, bias_V)
         )

@@ -91,7 +91,7 @@ class Flow:
             order_BT,
             keep_BT,
             segment_ids,
-            plain=keep_BT is None and isinstance(seen or 0, int) and not seen,
+            plain=keep_BT is None and isinstance(past, int) and past == 0,
             past=past,
             seen=after,
             shared=NOTHING if shared is None else shared,

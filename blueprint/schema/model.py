@@ -10,6 +10,7 @@ from pydantic import PositiveInt
 
 from blueprint.arithmetic import ArithmeticFault
 from blueprint.component import Component, Fault, Faults, Section, Site, as_faults, register, rule, slot
+from blueprint.diagnosis import nearest
 from blueprint.kinds import Block, Embedding, Head, Init, Norm
 from blueprint.schema.merge import merge
 from blueprint.schema.shape import Shape, fields
@@ -117,13 +118,14 @@ class Stack(Section):
         known = [*blocks, COMMON]
         for index, name in enumerate(pattern):
             if name not in known:
-                yield Fault(f"no block is called `{name}`; the blocks are {', '.join(known)}", f"pattern.{index}")
+                said = f"no block is called `{name}`; the blocks are {', '.join(known)}"
+                yield Fault(said, f"pattern.{index}", suggestion=nearest(name, known))
         for name in blocks:
             if name not in pattern:
                 yield Fault(
                     f"no layer uses the block `{name}`: `pattern` does not name it",
                     f"blocks.{name}",
-                    f"name it in `pattern`, as in `pattern: [{', '.join([*(pattern or [COMMON]), name])}]`, or remove it",
+                    f"say `pattern: [{', '.join([*(pattern or [COMMON]), name])}]`, or remove the block",
                 )
         if len(pattern) > layers:
             yield Fault(f"a pattern of {len(pattern)} blocks does not fit into {layers} layers", "pattern")
@@ -167,7 +169,16 @@ def _merged(node: Node | None, base: Callable[[str], Node], shape: Shape) -> dic
     """Every entry of a map of blocks, merged over its base."""
     if not isinstance(node, Map):
         return {}
-    return {name: merge(base(name), entry.value, shape) for name, entry in node.entries.items()}
+    return {name: _typed(merge(base(name), entry.value, shape), shape) for name, entry in node.entries.items()}
+
+
+def _typed(node: Node, shape: Shape) -> Node:
+    """A variant that says its type, so that it means the same wherever it stands."""
+    if not isinstance(node, Map) or "type" in node.entries:
+        return node
+    return replace(
+        node, entries={"type": Entry("type", node.span, Scalar(shape.type_name(node), node.span)), **node.entries}
+    )
 
 
 def layer_index(key: str, layers: int) -> int | None:
@@ -197,7 +208,7 @@ def layer_site(site: Site, layers: int, index: int) -> Site:
 
 @register("decoder")
 class Decoder(Model, Stack):
-    """A decoder: tokens in, a distribution over the next token out (Radford et al., 2018; Vaswani et al., 2017, §3.1)."""
+    """A decoder: tokens in, a distribution over the next one out (Radford et al., 2018; Vaswani et al., 2017, §3.1)."""
 
     side: ClassVar[str] = "decoder"
 

@@ -270,4 +270,3 @@ class Spec(Section):
                 "remove it, or choose a 16-bit `trainer.precision`",
             )
         return None
-

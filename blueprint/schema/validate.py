@@ -8,7 +8,7 @@ the rules say of the others.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
@@ -30,16 +30,38 @@ INVALID: Any = object()
 Context = Mapping[str, Map]
 
 
-def validate(
-    root: Map, cls: type[S], broken: Collection[tuple[str, ...]] = ()
-) -> tuple[S | None, list[Problem]]:
+def validate(root: Map, cls: type[S], broken: Collection[tuple[str, ...]] = ()) -> tuple[S | None, list[Problem]]:
     """The section `cls` that the tree says, or None and the problems; never raises for what a user wrote.
 
     `broken` are paths already reported (an interpolation that failed), about which nothing more is said.
     """
     walk = _Walk(frozenset(broken))
     value = walk.section(root, cls, (), root.span, {})
-    return (None if value is INVALID else value), walk.problems
+    if not walk.problems:
+        return value, []
+    # What was merged (a block into its variants) is told by the path under which its text stands.
+    written = dict(_written(root))
+    problems = [replace(p, path=_said_at(p, written)) for p in walk.problems]
+    return None, problems
+
+
+def _written(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, int, int], tuple[str, ...]]]:
+    """Every place of the text where a key or value begins, with its path."""
+    if isinstance(node, Map):
+        for key, entry in node.entries.items():
+            yield (entry.span.source.name, entry.span.line, entry.span.column), (*path, key)
+            yield from _written(entry.value, (*path, key))
+    elif isinstance(node, Seq):
+        for index, item in enumerate(node.items):
+            yield from _written(item, (*path, str(index)))
+    else:
+        yield (node.span.source.name, node.span.line, node.span.column), path
+
+
+def _said_at(problem: Problem, written: Mapping[tuple[str, int, int], tuple[str, ...]]) -> tuple[str, ...]:
+    span = problem.span
+    path = written.get((span.source.name, span.line, span.column)) if span is not None else None
+    return path if path and problem.path and path[-1] == problem.path[-1] else problem.path
 
 
 class _Walk:
@@ -182,7 +204,9 @@ class _Walk:
             guesses |= {suggestion} if suggestion else set()
             what = f"unknown key of {_label(cls)}"
             hint = None if suggestion else _elsewhere(key, cls)
-            fix = hint or (None if suggestion else f"the keys here are {', '.join(known)}" if known else "it has no keys")
+            fix = hint or (
+                None if suggestion else f"the keys here are {', '.join(known)}" if known else "it has no keys"
+            )
             self.report(
                 "unknown-key", what, (*path, key), entry.span, suggestion=suggestion, fix=fix, notes=entry.notes
             )
@@ -252,7 +276,15 @@ class _Walk:
         if taken == len(steps) and isinstance(reached, Seq):
             span = reached.span
         notes = (*(entry.notes if entry else ()), *reached.notes)
-        self.report("rule", fault.message, (*path, *steps), span, fix=fault.fix, notes=tuple(dict.fromkeys(notes)))
+        self.report(
+            "rule",
+            fault.message,
+            (*path, *steps),
+            span,
+            fix=fault.fix,
+            suggestion=fault.suggestion,
+            notes=tuple(dict.fromkeys(notes)),
+        )
 
 
 def _establishes(shape: Shape) -> bool:
@@ -274,9 +306,7 @@ def _inherited(node: Node, base: Map | None) -> Node:
         return node
     own = node.get("type") if isinstance(node, Map) else node
     theirs = base.get("type")
-    if own is not None and (
-        not isinstance(own, Scalar) or not isinstance(theirs, Scalar) or own.value != theirs.value
-    ):
+    if own is not None and (not isinstance(own, Scalar) or not isinstance(theirs, Scalar) or own.value != theirs.value):
         return node
     return Map({**base.entries, **(node.entries if isinstance(node, Map) else {})}, node.span, node.notes)
 

@@ -28,15 +28,22 @@ _SCALE = 1 << 64
 
 
 class Tokenizer(Protocol):
-    """What turns a text into ids; `fingerprint` changes whenever the ids it gives for some text do."""
+    """What turns a text into ids."""
 
     @property
-    def vocab_size(self) -> int: ...
+    def vocab_size(self) -> int:
+        """How many ids there are; each is below it."""
+
     @property
-    def eos_id(self) -> int | None: ...
+    def eos_id(self) -> int | None:
+        """The id put after every document, or None for none."""
+
     @property
-    def fingerprint(self) -> str: ...
-    def encode(self, text: str, /) -> NDArray[Any]: ...
+    def fingerprint(self) -> str:
+        """What tells this tokenizer from any that gives other ids."""
+
+    def encode(self, text: str, /) -> NDArray[Any]:
+        """(tokens,) the ids of a text, without an end token."""
 
 
 class _ChangedError(DataError):
@@ -74,7 +81,7 @@ def build(
     """
     if not 0 < validation < 1:
         raise DataError(f"{source}: validation must lie between 0 and 1 (a share of the documents), not {validation}")
-    if iter(documents) is documents:
+    if isinstance(documents, Iterator):
         raise DataError(f"{source}: the documents are read twice, so a generator will not do; give a list or a class")
     cache = cache_folder() if cache is None else Path(cache)
     with reporter(progress) as report:

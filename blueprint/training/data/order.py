@@ -19,9 +19,13 @@ class Order(Protocol):
     """What the n-th sample is."""
 
     @property
-    def samples(self) -> int: ...
+    def samples(self) -> int:
+        """How many samples there are."""
+
     @property
-    def endless(self) -> bool: ...
+    def endless(self) -> bool:
+        """Whether n goes on over epoch after epoch."""
+
     def __getitem__(self, n: int, /) -> int: ...
 
 

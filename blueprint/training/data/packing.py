@@ -51,6 +51,7 @@ class Continuous:
         _check_length(self.length)
 
     def count(self, split: Split) -> int:
+        """The number of whole windows."""
         if split.tokens <= self.length:
             raise DataError(
                 f"{split.label} holds {split.tokens:,} tokens, but one sample takes {self.length + 1:,} "
@@ -59,9 +60,11 @@ class Continuous:
         return (split.tokens - 1) // self.length
 
     def span(self, split: Split, index: int) -> tuple[int, int]:
+        """The tokens of the split that a sample reads, its last label included."""
         return index * self.length, (index + 1) * self.length + 1
 
     def sample(self, split: Split, index: int) -> Arrays:
+        """One window: input_ids, labels, segment_ids and, where they restart, position_ids."""
         start, stop = self.span(split, index)
         ids = split.ids[start:stop].astype(np.int64)
         first, last = np.searchsorted(split.starts, [start, stop], side="right")
@@ -91,20 +94,23 @@ class Single:
         _check_length(self.length)
 
     def count(self, split: Split) -> int:
+        """The number of documents that have something to predict."""
         usable = len(_with_label(split))
         if not usable:
             raise DataError(
-                f"{split.label} holds {split.documents:,} documents, none of two tokens or more, "
+                f"{split.label} holds no document of two tokens or more (of {split.documents:,}), "
                 f"so there is nothing to predict: give longer documents"
             )
         return usable
 
     def span(self, split: Split, index: int) -> tuple[int, int]:
+        """The tokens of the split that a sample reads, its last label included."""
         number = _with_label(split)[index]
         start, end = int(split.starts[number]), int(split.starts[number + 1])
         return start, min(end, start + self.length + 1)
 
     def sample(self, split: Split, index: int) -> Arrays:
+        """One document: input_ids, labels, segment_ids (all 0) and attention_mask."""
         start, stop = self.span(split, index)
         kept = stop - start - 1
         pad = self.pad_id if self.pad_id is not None else split.eos_id if split.eos_id is not None else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -123,12 +123,11 @@ class MultiHead(Attention):
         return replace(at, width=width, heads=self.heads, kv_heads=self.kv_heads or self.heads, head_dim=width)
 
     def norm_sites(self, at: Site) -> dict[str, Site]:
-        """The norms of queries and keys by name, at the width of what they normalise."""
+        """Where the norms of queries and keys stand, by name, at the width of what they normalise."""
         inside = self.inside(at)
-        if self.qk_norm is None:
-            return {}
-        counts = {"q_norm": inside.heads, "k_norm": inside.kv_heads} if self.qk_norm.over == "full" else {}
-        return {name: inside.child(name, width=inside.width * (counts.get(name) or 1)) for name in ("q_norm", "k_norm")}
+        heads = {"q_norm": self.heads, "k_norm": self.kv_heads or self.heads}
+        full = self.qk_norm is not None and self.qk_norm.over == "full"
+        return {name: inside.child(name, width=inside.width * (n if full else 1)) for name, n in heads.items()}
 
     def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
         """Masks, position, and the norms of queries and keys."""
@@ -136,15 +135,15 @@ class MultiHead(Attention):
         for mask in self.masks:
             yield "mask", mask, inside.child("mask")
         yield "position", self.position, inside.child("position")
-        for site in self.norm_sites(at).values():
-            assert self.qk_norm is not None
-            yield "qk_norm.norm", self.qk_norm.norm, site
+        if self.qk_norm is not None:
+            for site in self.norm_sites(at).values():
+                yield "qk_norm.norm", self.qk_norm.norm, site
 
     def filled(self, at: Site) -> Self:
         """Head counts and widths written out; `bias` and `mask` in the shortest way to say the same."""
         width = self.head_width(at)
         filled = super().filled(replace(at, head_dim=width))
-        update = {
+        update: dict[str, Any] = {
             "kv_heads": self.kv_heads or self.heads,
             "head_dim": width,
             "value_dim": self.value_dim or width,

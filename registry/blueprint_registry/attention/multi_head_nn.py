@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 class MultiHeadAttention(nn.Module):
     """`(x_BTD, flow, state=None) -> (x_BTD, {})` (Vaswani et al., 2017, §3.2.2; Ainslie et al., 2023)."""
 
+    position: nn.Module
+    q_norm: nn.Module
+    k_norm: nn.Module
+
     def __init__(self, said: MultiHead, at: Site) -> None:
         super().__init__()
         assert said.kv_heads and said.head_dim and said.value_dim and not isinstance(said.scale, str), "not filled"
@@ -62,10 +66,9 @@ class MultiHeadAttention(nn.Module):
 
     def forward(self, x_BTD: Tensor, flow: Flow, state: KVState | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Each token gathers values from those it sees; with a state, from tokens of earlier forwards too."""
-        batch, length, _ = x_BTD.shape
-        q_BTHE = self.q(x_BTD).view(batch, length, -1, self.head_dim)
-        k_BTGE = self.k(x_BTD).view(batch, length, -1, self.head_dim)
-        v_BTGV = self.v(x_BTD).view(batch, length, -1, self.value_dim)
+        q_BTHE = self.q(x_BTD).unflatten(-1, (-1, self.head_dim))
+        k_BTGE = self.k(x_BTD).unflatten(-1, (-1, self.head_dim))
+        v_BGTV = self.v(x_BTD).unflatten(-1, (-1, self.value_dim)).transpose(1, 2)
         if self.normed == "before":
             q_BTHE, k_BTGE = self._norm(self.q_norm, q_BTHE), self._norm(self.k_norm, k_BTGE)
         q_BHTE, k_BGTE = q_BTHE.transpose(1, 2), k_BTGE.transpose(1, 2)
@@ -75,7 +78,6 @@ class MultiHeadAttention(nn.Module):
         if self.normed == "after":
             q_BHTE = self._norm(self.q_norm, q_BHTE.transpose(1, 2)).transpose(1, 2)
             k_BGTE = self._norm(self.k_norm, k_BGTE.transpose(1, 2)).transpose(1, 2)
-        v_BGTV = v_BTGV.transpose(1, 2)
         keys = Keys.of(k_BGTE, v_BGTV, flow) if state is None else state.append(k_BGTE, v_BGTV, flow)
         o_BHTV = attend(
             q_BHTE,
@@ -92,4 +94,4 @@ class MultiHeadAttention(nn.Module):
 
     def _norm(self, norm: nn.Module, x_BTHE: Tensor) -> Tensor:
         """`norm` of every head, or of all heads as one vector."""
-        return norm(x_BTHE.flatten(2)).view(x_BTHE.shape) if self.flat else norm(x_BTHE)
+        return norm(x_BTHE.flatten(2)).reshape(x_BTHE.shape) if self.flat else norm(x_BTHE)

@@ -48,7 +48,7 @@ def _vocabulary(at: Site) -> int:
     return at.vocab_size
 
 
-class OwnLanguageModelHead(Linear, LanguageModelHead):
+class OwnLanguageModelHead(Linear, LanguageModelHead):  # type: ignore[misc]
     """A head with a matrix of its own, `weight` (V, D)."""
 
     def __init__(self, said: LanguageModel, at: Site) -> None:
@@ -59,7 +59,7 @@ class OwnLanguageModelHead(Linear, LanguageModelHead):
         """The head's own matrix (V, D) and bias."""
         return self.weight, self.bias
 
-    forward = LanguageModelHead.forward
+    forward = LanguageModelHead.forward  # type: ignore[assignment]
 
 
 class TiedLanguageModelHead(LanguageModelHead):

@@ -26,11 +26,10 @@ class LayerNorm(nn.Module):
     def forward(self, x_ND: Tensor) -> Tensor:
         """(…, D) to (…, D)."""
         wide_ND = x_ND.float() if x_ND.dtype.itemsize < 4 else x_ND
-        weight_D, bias_D = self.weight, self.bias
-        if weight_D is not None:
-            weight_D = (weight_D + self.offset if self.offset else weight_D).to(wide_ND.dtype)
-        if bias_D is not None:
-            bias_D = bias_D.to(wide_ND.dtype)
+        weight_D = None if self.weight is None else self.weight.to(wide_ND.dtype)
+        bias_D = None if self.bias is None else self.bias.to(wide_ND.dtype)
+        if weight_D is not None and self.offset:
+            weight_D = weight_D + self.offset
         return F.layer_norm(wide_ND, (self.width,), weight_D, bias_D, self.eps).to(x_ND.dtype)
 
     def extra_repr(self) -> str:

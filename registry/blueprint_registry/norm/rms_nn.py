@@ -24,13 +24,13 @@ class RmsNorm(nn.Module):
     def forward(self, x_ND: Tensor) -> Tensor:
         """(…, D) to (…, D)."""
         wide_ND = x_ND.float() if x_ND.dtype.itemsize < 4 else x_ND
-        weight_D = self.weight
-        if weight_D is not None:
-            weight_D = (weight_D + self.offset if self.offset else weight_D).to(wide_ND.dtype)
+        weight_D = None if self.weight is None else self.weight.to(wide_ND.dtype)
+        if weight_D is not None and self.offset:
+            weight_D = weight_D + self.offset
         if weight_D is None or not wide_ND.is_cpu or torch.compiler.is_compiling():
             y_ND = F.rms_norm(wide_ND, (self.width,), weight_D, self.eps)
         elif torch.is_grad_enabled() and (x_ND.requires_grad or weight_D.requires_grad):
-            y_ND = _Scaled.apply(wide_ND, weight_D, self.eps)
+            y_ND = _Scaled.apply(wide_ND, weight_D, self.eps)  # type: ignore[no-untyped-call]
         else:
             y_ND = (wide_ND * _inverse_rms(wide_ND, self.eps)).mul_(weight_D)
         return y_ND.to(x_ND.dtype)

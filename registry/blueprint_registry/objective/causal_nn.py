@@ -16,7 +16,7 @@ _INPUTS = ("attention_mask", "position_ids", "segment_ids")
 
 
 class CausalObjective:
-    """Mean cross-entropy of `labels` (already the next tokens; −100 is not counted), the logits never whole in memory."""
+    """Mean cross-entropy of `labels` (the next tokens; −100 is not counted), the logits never whole in memory."""
 
     def __init__(self, said: Causal) -> None:
         self.said = said

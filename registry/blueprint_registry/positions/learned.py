@@ -1,6 +1,6 @@
 """A learned vector for every position."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, ClassVar, Any
 
 from pydantic import Field
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 @register("learned")
 class Learned(Positions):
     """A learned vector for every position below the model's `max_length` (Gehring et al., 2017, §3.1)."""
+
+    traits: ClassVar[frozenset[str]] = frozenset({"needs_length"})
 
     offset: Annotated[int, Field(ge=0)] = 0
     """Rows of the table before the one of position 0 (2 in BART, the padding id + 1 in RoBERTa)."""

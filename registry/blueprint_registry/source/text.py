@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-
 from typing import Any
 
 from blueprint.component import Faults, register, rule
@@ -15,7 +14,7 @@ from blueprint_registry.source._files import fingerprint
 
 @register("text")
 class Text(DataSource):
-    """UTF-8 text files (RFC 3629, 2003), one document each: files by name, folders with all that is in them, or globs."""
+    """UTF-8 text files (RFC 3629, 2003), one document each: named files, folders with all in them, or globs."""
 
     path: str | list[str]
     """A file, a folder (read recursively, without hidden and binary files) or a glob (`books/**/*.txt`), or a list of

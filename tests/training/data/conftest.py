@@ -53,7 +53,12 @@ def make(tmp_path: Path) -> Callable[..., Tokens]:
     """Build token files of documents in a cache of the test's own."""
 
     def make(documents: Any, tokenizer: Any = None, **settings: Any) -> Tokens:
-        settings = {"source": "made-up text", "cache": tmp_path / "cache", "progress": False, "validation": 0.3} | settings
+        settings = {
+            "source": "made-up text",
+            "cache": tmp_path / "cache",
+            "progress": False,
+            "validation": 0.3,
+        } | settings
         return build(documents, tokenizer or Bytes(), **settings)
 
     return make

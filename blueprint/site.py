@@ -1,0 +1,77 @@
+"""Where a part stands, and the numbers that depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from blueprint import arithmetic
+
+if TYPE_CHECKING:
+    from blueprint.component import Component
+
+#: What an expression in a number field may name; evaluated where the part is built.
+SITE_NAMES = ("d_model", "head_dim", "layer", "n_layers")
+
+
+def _expression(value: int | float | str) -> int | float | str:
+    if isinstance(value, str):
+        unknown = arithmetic.parse(value).names - set(SITE_NAMES)
+        if unknown:
+            raise ValueError(f"`{sorted(unknown)[0]}` is not known here; an expression may use {', '.join(SITE_NAMES)}")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """Marks a field whose text is arithmetic, evaluated where the part stands; `whole` asks for a positive integer."""
+
+    whole: bool = False
+
+
+#: A number, or an arithmetic expression of `d_model`, `head_dim`, `layer`, `n_layers`, such as `sqrt(d_model)`.
+Number = Annotated[int | float | str, AfterValidator(_expression), Evaluated()]
+#: A positive whole number, or such an expression, such as `4 * d_model`.
+Size = Annotated[Annotated[int, Field(gt=0)] | str, AfterValidator(_expression), Evaluated(whole=True)]
+
+
+@dataclass(frozen=True)
+class Site:
+    """What a part may not choose: where it stands and what it is handed.
+
+    `d_model` is the stream's width, `width` the width of what this part works on (a head, say); `layer` counts from 0
+    of `layers`; `heads`, `kv_heads` and `head_dim` are set inside an attention; `float32` names the roles that
+    compute in float32 whatever the precision.
+    """
+
+    d_model: int
+    width: int
+    path: str = ""
+    max_length: int | None = None
+    vocab_size: int | None = None
+    layer: int = 0
+    layers: int = 1
+    side: str = "decoder"
+    causal: bool = True
+    heads: int | None = None
+    kv_heads: int | None = None
+    head_dim: int | None = None
+    dropout: float = 0.0
+    float32: frozenset[str] = frozenset()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    #: Called with every part as it is built: (component, site, what `build` returned) -> what to use.
+    built: Callable[[Component, Site, Any], Any] | None = field(default=None, compare=False)
+
+    def child(self, name: str, **changes: Any) -> Site:
+        """The site of a part called `name` inside this one, with what differs there."""
+        return replace(self, path=f"{self.path}.{name}" if self.path else name, **changes)
+
+    def number(self, value: int | float | str) -> float:
+        """A `Number` evaluated here; raises `arithmetic.ArithmeticFault` for a name that has no value here."""
+        if not isinstance(value, str):
+            return value
+        known = {"d_model": self.d_model, "head_dim": self.head_dim, "layer": self.layer, "n_layers": self.layers}
+        return arithmetic.parse(value).evaluate({k: v for k, v in known.items() if v is not None})

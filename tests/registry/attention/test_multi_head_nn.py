@@ -1,0 +1,309 @@
+"""What multi-head attention computes, held against torch's own, plain formulas, and itself computed another way."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from blueprint.component import Site
+from blueprint.kinds import Attention
+from blueprint.ops import Flow
+from blueprint_registry.attention.multi_head_nn import MultiHeadAttention
+
+SITE = Site(d_model=24, width=24, path="attention", max_length=64)
+MASKS = {
+    "full": "full",
+    "sliding": {"type": "sliding", "window": 5},
+    "document": "document",
+    "both": [{"type": "sliding", "window": 5}, "document"],
+}
+
+
+def built(causal: bool = True, **fields: Any) -> MultiHeadAttention:
+    """The module of a spec, every tensor of it random, so that no initial value hides a mistake."""
+    at = Site(d_model=24, width=24, path="attention", max_length=64, causal=causal)
+    torch.manual_seed(0)
+    module: MultiHeadAttention = Attention.of({"type": "multi_head", **fields}).filled(at).build(at)
+    for parameter in module.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return module.eval()
+
+
+def tokens(batch: int, length: int, width: int = 24) -> Tensor:
+    return torch.randn(batch, length, width, generator=torch.Generator().manual_seed(1))
+
+
+def close(a: Tensor, b: Tensor, tolerance: float = 1e-5) -> None:
+    torch.testing.assert_close(a, b, atol=tolerance, rtol=tolerance)
+
+
+def by_formula(module: MultiHeadAttention, x_BTD: Tensor, seen_TS: Tensor) -> Tensor:
+    """softmax(cap(q k / scale)) v, head by head, in float64 (positions and norms left out)."""
+    module, x_BTD = module.double(), x_BTD.double()
+    q, k, v = module.q(x_BTD), module.k(x_BTD), module.v(x_BTD)
+    heads, shared = q.shape[-1] // module.head_dim, k.shape[-1] // module.head_dim
+    out = []
+    for head in range(heads):
+        source = head * shared // heads
+        q_BTE = q[..., head * module.head_dim :][..., : module.head_dim]
+        k_BSE = k[..., source * module.head_dim :][..., : module.head_dim]
+        v_BSV = v[..., source * module.value_dim :][..., : module.value_dim]
+        score_BTS = torch.einsum("bte,bse->bts", q_BTE, k_BSE) * module.scale
+        if module.softcap:
+            score_BTS = module.softcap * torch.tanh(score_BTS / module.softcap)
+        out.append(score_BTS.masked_fill(~seen_TS, -math.inf).softmax(-1) @ v_BSV)
+    return module.o(torch.cat(out, -1)).float()
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("padded", [True, False])
+def test_it_is_torchs_multi_head_attention(causal: bool, padded: bool) -> None:
+    ours = built(causal, heads=6, bias=True, position="none")
+    theirs = nn.MultiheadAttention(24, 6, batch_first=True).eval()
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.cat([ours.q.weight, ours.k.weight, ours.v.weight]))
+        theirs.in_proj_bias.copy_(torch.cat([ours.q.bias, ours.k.bias, ours.v.bias]))
+        theirs.out_proj.weight.copy_(ours.o.weight)
+        theirs.out_proj.bias.copy_(ours.o.bias)
+        x = tokens(2, 9)
+        keep = torch.ones(2, 9, dtype=torch.bool)
+        keep[1, 6:] = not padded
+        later = torch.ones(9, 9, dtype=torch.bool).triu(1) if causal else None
+        expected, _ = theirs(x, x, x, key_padding_mask=~keep, attn_mask=later, need_weights=False)
+        found, terms = ours(x, Flow.of(2, 9, attention_mask=keep))
+    assert terms == {}
+    close(found[keep], expected[keep])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kv_heads": 2},
+        {"kv_heads": 1, "head_dim": 8, "value_dim": 5},
+        {"bias": ["q", "v"], "scale": 1},
+        {"softcap": 2.0, "value_dim": 12, "kv_heads": 3},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("window", [None, 1, 4])
+def test_it_is_the_formula_under_an_explicit_mask(fields: dict[str, Any], causal: bool, window: int | None) -> None:
+    mask = "full" if window is None else {"type": "sliding", "window": window}
+    module = built(causal, heads=6, position="none", mask=mask, **fields)
+    distance = torch.arange(70)[:, None] - torch.arange(70)[None, :]
+    seen = distance >= 0 if causal else distance == distance
+    if window is not None:
+        seen = seen & (distance < window if causal else distance.abs() <= window)
+    with torch.no_grad():
+        found, _ = module(tokens(2, 70), Flow.of(2, 70))
+        close(found, by_formula(module, tokens(2, 70), seen))
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 3])
+def test_shared_keys_are_keys_repeated(kv_heads: int) -> None:
+    shared, own = built(heads=6, kv_heads=kv_heads), built(heads=6)
+    own.load_state_dict(shared.state_dict() | {
+        f"{name}.weight": getattr(shared, name).weight.view(kv_heads, 4, 24).repeat_interleave(6 // kv_heads, 0).view(24, 24)
+        for name in "kv"
+    })  # fmt: skip
+    flow = Flow.of(2, 11)
+    close(shared(tokens(2, 11), flow)[0], own(tokens(2, 11), flow)[0])
+
+
+@pytest.mark.parametrize("over", ["head", "heads", "full"])
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(
+    "norm", ["rms", {"type": "layer", "bias": False}, {"type": "layer", "offset": 1}, {"type": "rms", "affine": False}]
+)
+def test_queries_and_keys_are_normed_as_said(over: str, when: str, norm: Any) -> None:
+    """Written out with one call of the position and one norm a head, then through plain attention."""
+    module = built(heads=6, kv_heads=2, qk_norm={"over": over, "when": when, "norm": norm})
+    bare = built(heads=6, kv_heads=2, position="none")
+    bare.load_state_dict({name: value for name, value in module.state_dict().items() if "norm" not in name})
+    x, flow = tokens(2, 7), Flow.of(2, 7)
+
+    def normed(module_norm: nn.Module, x_BTHE: Tensor) -> Tensor:
+        rows = x_BTHE.flatten(2) if over == "full" else x_BTHE
+        weight = getattr(module_norm, "weight", None)
+        one = weight[:, None].unbind(0) if over == "heads" and weight is not None else None
+        plain = "layer" if "layer" in str(norm) else "rms"
+        eps, offset = (1e-5, int("offset" in str(norm))) if plain == "layer" else (1e-6, 0)
+        rows = rows - rows.mean(-1, keepdim=True) if plain == "layer" else rows
+        rows = rows / (rows.square().mean(-1, keepdim=True) + eps).sqrt()
+        if weight is not None:
+            rows = rows * (torch.cat(one) if one is not None else weight) + rows * offset
+        bias = getattr(module_norm, "bias", None)
+        return (rows if bias is None else rows + bias).view(x_BTHE.shape)
+
+    def turned(x_BTHE: Tensor) -> Tensor:
+        return module.position.rotate(x_BTHE.transpose(1, 2), flow.position_BT).transpose(1, 2)
+
+    made = {}
+    for name in "qk":
+        part = getattr(module, name)(x).unflatten(-1, (-1, 4))
+        norm_of = getattr(module, f"{name}_norm")
+        made[name] = turned(normed(norm_of, part)) if when == "before" else normed(norm_of, turned(part))
+    # Attention over given queries and keys: projections that hand them through.
+    bare.q, bare.k = (_Given(made[name].flatten(2)) for name in "qk")
+    close(module(x, flow)[0], bare(x, flow)[0])
+
+
+class _Given(nn.Module):
+    """Gives what it was given at first."""
+
+    def __init__(self, out: Tensor) -> None:
+        super().__init__()
+        self.out = out
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.out
+
+
+def test_a_norm_for_each_head_holds_its_weights_stacked_under_the_norms_names() -> None:
+    module = built(heads=6, kv_heads=2, qk_norm={"over": "heads", "norm": "layer"})
+    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items() if "norm" in name}
+    assert shapes == {
+        f"{n}_norm.{w}": (h, 4) for (n, h), w in itertools.product([("q", 6), ("k", 2)], ["weight", "bias"])
+    }
+    module.q_norm.reset_parameters()  # type: ignore[operator]
+    assert torch.equal(module.q_norm.weight, torch.ones(6, 4))
+    assert torch.equal(module.q_norm.bias, torch.zeros(6, 4))
+
+
+# -- decoding ---------------------------------------------------------------------------------------------------------
+
+
+LENGTH, PROMPT = 14, 9
+PADDING = {
+    "none": [[1] * LENGTH, [1] * LENGTH],
+    "left": [[1] * LENGTH, [0] * 4 + [1] * (LENGTH - 4)],
+    "right": [[1] * LENGTH, [1] * 6 + [0] * (PROMPT - 6) + [1] * (LENGTH - PROMPT)],
+}
+CHUNKS = {"prompt": [PROMPT], "chunks": [3, 2, PROMPT - 5], "steps": [1] * PROMPT}
+
+
+@pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
+@pytest.mark.parametrize("padding", PADDING.values(), ids=PADDING)
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+@pytest.mark.parametrize("position", ["none", "rope", "alibi"])
+@pytest.mark.parametrize("kv_heads", [6, 2, 1])
+def test_step_by_step_equals_all_at_once(
+    kv_heads: int, position: str, mask: Any, padding: list[list[int]], chunks: list[int]
+) -> None:
+    module = built(heads=6, kv_heads=kv_heads, position=position, mask=mask)
+    x, keep = tokens(2, LENGTH), torch.tensor(padding)
+    segments = (
+        torch.tensor([[0] * 4 + [1] * (LENGTH - 4), [0] * 7 + [1] * (LENGTH - 7)]) if "document" in str(mask) else None
+    )
+    flow = Flow.of(2, LENGTH, attention_mask=keep, segment_ids=segments)
+    with torch.no_grad():
+        whole, _ = module(x, flow)
+        state = module.new_state(2, LENGTH, torch.float32, "cpu")
+        seen, start, out = None, 0, []
+        for size in [*chunks, *[1] * (LENGTH - PROMPT)]:
+            here = slice(start, start + size)
+            step = Flow.of(
+                2,
+                size,
+                attention_mask=keep[:, here],
+                segment_ids=None if segments is None else segments[:, here],
+                position_ids=None if segments is None else flow.position_BT[:, here],
+                seen=seen,
+            )
+            out.append(module(x[:, here], step, state)[0])
+            seen, start = step.seen, start + size
+    close(torch.cat(out, 1)[keep.bool()], whole[keep.bool()])
+
+
+def test_a_window_needs_no_more_room_than_itself() -> None:
+    widths = {"heads": 6, "kv_heads": 2, "value_dim": 8}
+    near = built(mask=MASKS["sliding"], **widths).new_state(2, 64, torch.float32, "cpu")
+    far = built(**widths).new_state(2, 64, torch.float32, "cpu")
+    assert (near.nbytes, far.nbytes) == tuple(2 * 2 * room * (4 + 8) * 4 for room in (5, 64))
+
+
+def test_attention_that_sees_the_future_does_not_decode() -> None:
+    module = built(causal=False, heads=6)
+    assert not module.incremental
+    assert built(heads=6).incremental
+    with pytest.raises(ValueError, match="later tokens"):
+        module.new_state(1, 8)
+
+
+# -- properties -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("position", ["none", "rope", "alibi"])
+@pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
+def test_the_future_changes_nothing(position: str, mask: Any) -> None:
+    module = built(heads=6, kv_heads=2, position=position, mask=mask, qk_norm={"over": "full"})
+    x = tokens(1, 12)
+    changed = torch.cat([x[:, :7], -x[:, 7:]], 1)
+    flow = Flow.of(1, 12, segment_ids=torch.tensor([[0] * 5 + [1] * 7]))
+    close(module(x, flow)[0][:, :7], module(changed, flow)[0][:, :7])
+    assert not torch.allclose(module(x, flow)[0][:, 7:], module(changed, flow)[0][:, 7:])
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("position", ["none", "rope", "alibi"])
+@pytest.mark.parametrize("mask", ["full", "sliding"])
+def test_padding_changes_nothing(causal: bool, side: str, position: str, mask: str) -> None:
+    module = built(causal, heads=6, kv_heads=2, position=position, mask=MASKS[mask])
+    x = tokens(1, 8)
+    junk = torch.full((1, 3, 24), 50.0)
+    padded = torch.cat([junk, x] if side == "left" else [x, junk], 1)
+    keep = torch.tensor([[0] * 3 + [1] * 8 if side == "left" else [1] * 8 + [0] * 3])
+    alone, _ = module(x, Flow.of(1, 8))
+    among, _ = module(padded, Flow.of(1, 11, attention_mask=keep))
+    close(among[keep.bool()], alone[0])
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "blocked", "dense"])
+@pytest.mark.parametrize("position", ["rope", "alibi"])
+def test_backends_agree_and_decoding_is_free_of_them(backend: str, position: str) -> None:
+    said = {"heads": 6, "kv_heads": 2, "position": position, "mask": MASKS["sliding"]}
+    auto, forced = built(**said), built(**said, backend=backend)
+    flow = Flow.of(2, 20)
+    close(auto(tokens(2, 20), flow)[0], forced(tokens(2, 20), flow)[0])
+    state = forced.new_state(2, 20, torch.float32, "cpu")
+    first = Flow.of(2, 10)
+    forced(tokens(2, 20)[:, :10], first, state)
+    forced(tokens(2, 20)[:, 10:11], Flow.of(2, 1, seen=first.seen), state)
+
+
+@pytest.mark.parametrize("over", [None, "head", "heads", "full"])
+@pytest.mark.parametrize("position", ["rope", "alibi"])
+def test_a_gradient_reaches_every_parameter(over: str | None, position: str) -> None:
+    norm = None if over is None else {"over": over, "norm": {"type": "layer"}}
+    module = built(heads=6, kv_heads=2, bias=True, position=position, qk_norm=norm, dropout=0.1).train()
+    module(tokens(2, 9), Flow.of(2, 9))[0].square().sum().backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        if not (
+            name == "k.bias" and position == "alibi" and over is None
+        ):  # all keys moved alike move all scores alike
+            assert parameter.grad.abs().max() > 1e-6, name
+
+
+def test_weights_are_dropped_only_in_training_and_fairly() -> None:
+    dropping, whole = built(heads=6, dropout=0.5), built(heads=6)
+    x, flow = tokens(1, 8), Flow.of(1, 8)
+    with torch.no_grad():
+        close(dropping(x, flow)[0], whole(x, flow)[0])
+        dropping.train()
+        drawn = torch.stack([dropping(x, flow)[0] for _ in range(400)])
+    assert drawn.std(0).max() > 0.05
+    error = (drawn.mean(0) - whole(x, flow)[0]).abs() / (drawn.std(0) / 20 + 1e-6)
+    assert error.max() < 5
+
+
+def test_scale_is_said_or_one_over_the_root_of_the_heads_width() -> None:
+    assert built(heads=6, head_dim=16).scale == 0.25
+    assert built(heads=6, scale="layer + 3").scale == 3.0
