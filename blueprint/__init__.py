@@ -6,7 +6,9 @@ each name below is fetched when it is first used.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -65,14 +67,28 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'blueprint' has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    # Kept, so that a submodule of the same name (`plan`, `cost`) cannot take the function's place later.
-    globals()[name] = value
-    return value
+class _Face(ModuleType):
+    """This package, whose public names win over its submodules of the same name (`plan`, `load`, `cost`).
+
+    Importing a submodule sets it as an attribute of its package; for a public name that is passed over, so that
+    `blueprint.plan` is the function, whatever was imported before. `from blueprint.plan import …` is as ever.
+    """
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *__all__})
 
 
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+def _public(name: str) -> property:
+    def get(face: ModuleType) -> Any:
+        return getattr(import_module(_HOMES[name]), name)
+
+    def keep(face: ModuleType, value: Any) -> None:
+        if not isinstance(value, ModuleType):
+            raise AttributeError(f"blueprint.{name} cannot be replaced")
+
+    return property(get, keep)
+
+
+for _name in _HOMES:
+    setattr(_Face, _name, _public(_name))
+sys.modules[__name__].__class__ = _Face

@@ -103,8 +103,9 @@ class Section(BaseModel):
         try:
             return kinds[0].of(default)
         except ValueError:
-            # A default with required fields of its own (the heads of an attention) is never what stands there unsaid.
-            return None
+            # A default with required fields of its own (the heads of an attention) is never what stands there unsaid;
+            # nor is null, which a field may hold: nothing equals this.
+            return ...
 
 
 def _inherits(info: FieldInfo) -> bool:

@@ -88,19 +88,30 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     two edits, or a third of the word's length where that is more.
     """
     plain_word = _fold(word)
-    best: tuple[float, int, str] | None = None
+    best: tuple[int, int, int, str] | None = None
     for choice in choices:
         other = _fold(choice)
-        distance: float = _edits(plain_word, other)
+        distance = _edits(plain_word, other)
         limit = max(2, len(other) // 3)
         if distance > limit and not (len(plain_word) > 3 and (plain_word in other or other in plain_word)):
             continue
         if distance >= max(len(other), len(plain_word)) and distance > 0:
             continue
-        rank = (distance, abs(len(choice) - len(word)), choice)
+        rank = (distance, -_shared(plain_word, other), abs(len(choice) - len(word)), choice)
         if best is None or rank < best:
             best = rank
-    return None if best is None else best[2]
+    return None if best is None else best[-1]
+
+
+def _shared(a: str, b: str) -> int:
+    """The length of the longest run of letters, in order, that two words share."""
+    row = [0] * (len(b) + 1)
+    for ca in a:
+        before = row
+        row = [0]
+        for j, cb in enumerate(b, 1):
+            row.append(before[j - 1] + 1 if ca == cb else max(before[j], row[j - 1]))
+    return row[-1]
 
 
 def _fold(word: str) -> str:

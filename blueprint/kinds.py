@@ -15,6 +15,7 @@ from blueprint.component import Component, Site
 if TYPE_CHECKING:
     import numpy as np
 
+    from blueprint.choice import Choice
     from blueprint.visible import Visible
 
 
@@ -27,6 +28,12 @@ class Attention(Component, kind="attention"):
 
     def visible(self, at: Site) -> Visible | None:
         """Which keys a query may see here, or None where the mixer is no attention."""
+        return None
+
+    def choice(self, at: Site, length: int, device: str) -> Choice | None:
+        """What will compute attention over `length` tokens on a kind of device ("cpu", "cuda"), for the plan to tell;
+        None where the mixer has no backends.
+        """
         return None
 
 

@@ -46,13 +46,17 @@ def _edit(word: str, rng: random.Random) -> str:
     at = rng.randrange(len(word))
     letter = rng.choice("abcdefghijklmnopqrstuvwxyz")
     swapped = word[:at] + word[at + 1 : at + 2] + word[at] + word[at + 2 :]
-    return rng.choice([word[:at] + word[at + 1 :], word[:at] + letter + word[at:], word[:at] + letter + word[at + 1 :], swapped])
+    return rng.choice(
+        [word[:at] + word[at + 1 :], word[:at] + letter + word[at:], word[:at] + letter + word[at + 1 :], swapped]
+    )
 
 
 def spoiled(text: str, seed: int = 0) -> Iterator[Spoiled]:
     """Everything this module does to one spec."""
     rng = random.Random(seed)
-    block = yaml.safe_dump(plain(read(text, source_of(text, "spec"))), sort_keys=False, allow_unicode=True, width=10_000)
+    block = yaml.safe_dump(
+        plain(read(text, source_of(text, "spec"))), sort_keys=False, allow_unicode=True, width=10_000
+    )
     for each in (text, block):
         root = read(each, source_of(each, "spec"))
         assert isinstance(root, Map)
@@ -123,7 +127,9 @@ def _lines(text: str, root: Map, shape: Shape) -> Iterator[Spoiled]:
         for key, entry in node.entries.items():
             start = entry.span.line - 1
             end = start + 1
-            while end < len(lines) and (lines[end].startswith((" " * entry.span.column, "- ", " " * (entry.span.column - 1) + "- "))):
+            while end < len(lines) and (
+                lines[end].startswith((" " * entry.span.column, "- ", " " * (entry.span.column - 1) + "- "))
+            ):
                 end += 1
             if key in required and len(node.entries) > 1:
                 shorter = "\n".join(lines[:start] + lines[end:])
@@ -131,7 +137,11 @@ def _lines(text: str, root: Map, shape: Shape) -> Iterator[Spoiled]:
             twice = "\n".join(lines[:end] + lines[start:end] + lines[end:])
             yield Spoiled("duplicate", f"{key} twice", twice, end + 1)
         first = next(iter(node.entries.values()), None)
-        if first is not None and here.form != "map" and lines[first.span.line - 1][: first.span.column - 1].strip() == "":
+        if (
+            first is not None
+            and here.form != "map"
+            and lines[first.span.line - 1][: first.span.column - 1].strip() == ""
+        ):
             unknown = " " * (first.span.column - 1) + "zzqx: 1"
             at = first.span.line - 1
             yield Spoiled("unknown", "zzqx added", "\n".join([*lines[:at], unknown, *lines[at:]]), at + 1)

@@ -31,7 +31,19 @@ ORDER = [
     {"interop"},
     {"cli"},
 ]
-TORCH_FREE = {"tree", "files", "arithmetic", "visible", "choice", "diagnosis", "rules", "site", "component", "kinds", "registry"} | {
+TORCH_FREE = {
+    "tree",
+    "files",
+    "arithmetic",
+    "visible",
+    "choice",
+    "diagnosis",
+    "rules",
+    "site",
+    "component",
+    "kinds",
+    "registry",
+} | {
     "schema",
     "load",
     "plan",
@@ -106,7 +118,17 @@ def test_the_engine_names_no_component() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Compare):
                 said = [c.value for c in ast.walk(node) if isinstance(c, ast.Constant) and isinstance(c.value, str)]
-                both = known & set(said) - {"none", "full", "text", "plain", "linear", "scaled", "head", "normal", "layer"}
+                both = known & set(said) - {
+                    "none",
+                    "full",
+                    "text",
+                    "plain",
+                    "linear",
+                    "scaled",
+                    "head",
+                    "normal",
+                    "layer",
+                }
                 assert not both, f"{path}:{node.lineno} compares with {both}"
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -77,57 +78,56 @@ def steps(
 
 @torch.inference_mode()
 def _steps(
-    model: nn.Module, ids_BT: Tensor, keep_BT: Tensor | None, sampling: Sampling, count: int
+    model: Any, ids_BT: Tensor, keep_BT: Tensor | None, sampling: Sampling, count: int
 ) -> Generator[Tensor, None, None]:
-    logits_of = _with_state(model, ids_BT, keep_BT, count) if model.incremental else _afresh(model, ids_BT, keep_BT)
+    begin = _with_state if model.incremental else _afresh
     uniform_NB = None if sampling.greedy else sampling.uniforms(len(ids_BT), count).to(ids_BT.device)
+    seen_BV = None
     with evaluating(model):
-        seen_BV = None
+        logits_BV, following = begin(model, ids_BT, keep_BT, count)
+        if bool(logits_BV.isnan().any()):
+            raise ValueError("the model's logits are not numbers (NaN): its weights have diverged")
+        if sampling.repetition_penalty is not None:
+            seen_BV = _seen(ids_BT, keep_BT, logits_BV.shape[1])
         for step in range(count):
-            logits_BV = logits_of(None if step == 0 else ids_B)
-            if step == 0:
-                if bool(logits_BV.isnan().any()):
-                    raise ValueError("the model's logits are not numbers (NaN): its weights have diverged")
-                if sampling.repetition_penalty is not None:
-                    seen_BV = _seen(ids_BT, keep_BT, logits_BV.shape[1])
             ids_B = sampling.pick(logits_BV, None if uniform_NB is None else uniform_NB[step], seen_BV)
             if seen_BV is not None:
                 seen_BV.scatter_(1, ids_B[:, None], True)
             yield ids_B
+            if step + 1 < count:
+                logits_BV = following(ids_B)
 
 
-Logits = Callable[[Tensor | None], Tensor]
-"""The ids (B,) just drawn (None at first) to the logits (B, V) of the next."""
+Following = Callable[[Tensor], Tensor]
+"""The ids (B,) just drawn to the logits (B, V) of the next."""
 
 
-def _with_state(model: nn.Module, ids_BT: Tensor, keep_BT: Tensor | None, count: int) -> Logits:
-    """Each token goes through the model once; a state holds what came before."""
+def _with_state(model: Any, ids_BT: Tensor, keep_BT: Tensor | None, count: int) -> tuple[Tensor, Following]:
+    """The first logits, and those that follow: each token goes through the model once, a state holds the rest."""
     state = model.new_state(len(ids_BT), longest(ids_BT, keep_BT) + count)
 
-    def logits(ids_B: Tensor | None) -> Tensor:
-        if ids_B is None:
-            out = model(ids_BT, keep_BT, state=state, logits=False)
-        else:
-            out = model(ids_B[:, None], state=state, logits=False)
-        return model.project(out.hidden[:, -1:])[:, 0]
+    def following(ids_B: Tensor) -> Tensor:
+        return _last(model, model(ids_B[:, None], state=state, logits=False))
 
-    return logits
+    return _last(model, model(ids_BT, keep_BT, state=state, logits=False)), following
 
 
-def _afresh(model: nn.Module, ids_BT: Tensor, keep_BT: Tensor | None) -> Logits:
-    """The whole sequence goes through the model for each token."""
-    held: list[Tensor | None] = [ids_BT, keep_BT]
+def _afresh(model: Any, ids_BT: Tensor, keep_BT: Tensor | None, count: int) -> tuple[Tensor, Following]:
+    """The same without a state: the whole sequence goes through the model for each token."""
 
-    def logits(ids_B: Tensor | None) -> Tensor:
-        before_BT, kept_BT = held
-        assert before_BT is not None
-        if ids_B is not None:
-            before_BT = torch.cat((before_BT, ids_B[:, None]), 1)
-            kept_BT = None if kept_BT is None else nn.functional.pad(kept_BT, (0, 1), value=True)
-            held[:] = before_BT, kept_BT
-        return model.project(model(before_BT, kept_BT, logits=False).hidden[:, -1:])[:, 0]
+    def following(ids_B: Tensor) -> Tensor:
+        nonlocal ids_BT, keep_BT
+        ids_BT = torch.cat((ids_BT, ids_B[:, None]), 1)
+        keep_BT = None if keep_BT is None else nn.functional.pad(keep_BT, (0, 1), value=True)
+        return _last(model, model(ids_BT, keep_BT, logits=False))
 
-    return logits
+    return _last(model, model(ids_BT, keep_BT, logits=False)), following
+
+
+def _last(model: Any, out: Any) -> Tensor:
+    """The logits (B, V) after the last token: the others are never computed."""
+    logits_B1V: Tensor = model.project(out.hidden[:, -1:])
+    return logits_B1V[:, 0]
 
 
 class Ends:

@@ -10,14 +10,19 @@ import warnings
 import torch
 from torch import Tensor, nn
 
+from blueprint.plan import Plan
+
 
 def checked(model: nn.Module, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-    """The boolean mask of real tokens (B, T), None where all are; raises ValueError for prompts that cannot be begun from."""
+    """The boolean mask of real tokens (B, T), None where all are; raises ValueError for prompts nothing can follow."""
     if input_ids.dim() != 2 or input_ids.is_floating_point():
-        raise ValueError(f"input_ids must be whole numbers (batch, tokens), got {input_ids.dtype} {list(input_ids.shape)}")
+        raise ValueError(
+            f"input_ids must be whole numbers (batch, tokens), got {input_ids.dtype} {list(input_ids.shape)}"
+        )
     if input_ids.numel() == 0:
         raise ValueError("the prompt is empty: give every row at least one token to begin from")
-    known = model.plan.site.vocab_size if hasattr(model, "plan") else None
+    plan = _plan(model)
+    known = None if plan is None else plan.site.vocab_size
     low, high = int(input_ids.min()), int(input_ids.max())
     if low < 0 or (known is not None and high >= known):
         said = "ids begin at 0" if known is None else f"ids go from 0 to {known - 1}"
@@ -37,7 +42,7 @@ def right_aligned(ids_BT: Tensor, keep_BT: Tensor | None) -> tuple[Tensor, Tenso
     """Each row's real tokens at its end, in order, the padding before them: new tokens then follow the last one."""
     if keep_BT is None:
         return ids_BT, None
-    order_BT = keep_BT.to(torch.uint8).sort(1, stable=True).indices
+    order_BT = keep_BT.to(torch.uint8).argsort(dim=1, stable=True)
     return ids_BT.gather(1, order_BT), keep_BT.gather(1, order_BT)
 
 
@@ -47,12 +52,17 @@ def room(model: nn.Module, longest: int) -> None:
     Raises ValueError where a part has nothing to say of later positions (trait `needs_length`, a learned table);
     elsewhere the model goes on, with a warning, as it was not made for such lengths.
     """
-    plan = getattr(model, "plan", None)
-    limit = None if plan is None else plan.site.max_length
-    if limit is None or longest <= limit:
+    plan = _plan(model)
+    if plan is None or plan.site.max_length is None or longest <= plan.site.max_length:
         return
-    said = f"prompt and new tokens make {longest}, the model's max_length is {limit}"
+    said = f"prompt and new tokens make {longest}, the model's max_length is {plan.site.max_length}"
     for _, part, _ in plan.parts():
         if "needs_length" in part.traits:
             raise ValueError(f"{said}, and its {part.spec_name} {part.kind} end there: ask for fewer tokens")
     warnings.warn(f"{said}: it goes on, but was not made for that", stacklevel=3)
+
+
+def _plan(model: nn.Module) -> Plan | None:
+    """The plan of a model built from one."""
+    plan = getattr(model, "plan", None)
+    return plan if isinstance(plan, Plan) else None

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -78,7 +80,7 @@ class Sampling:
         return logits_BK, id_BK
 
 
-_RANGES = (
+_RANGES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("temperature", lambda t: 0 <= t < math.inf, "a number from 0 (the likeliest token each time) up"),
     ("top_k", lambda k: k >= 1, "a whole number from 1 up"),
     ("top_p", lambda p: 0 < p <= 1, "a probability above 0, up to 1"),
@@ -109,7 +111,7 @@ def penalise(logits_BV: Tensor, seen_BV: Tensor, penalty: float) -> Tensor:
 
 
 def nucleus(logits_BK: Tensor, p: float) -> Tensor:
-    """Descending logits with −inf past the smallest set of likeliest tokens that holds p (Holtzman et al., 2020, §3.1)."""
+    """Descending logits, −inf past the smallest set of likeliest tokens that holds p (Holtzman et al., 2020, §3.1)."""
     probability_BK = logits_BK.softmax(-1)
     before_BK = probability_BK.cumsum(-1) - probability_BK
     outside_BK = before_BK >= p
@@ -118,7 +120,7 @@ def nucleus(logits_BK: Tensor, p: float) -> Tensor:
 
 
 def likely(logits_BK: Tensor, share: float) -> Tensor:
-    """Logits with −inf where a token has less than `share` of the likeliest one's probability (Nguyen et al., 2024, §3)."""
+    """Logits, −inf where a token has less than `share` of the likeliest one's probability (Nguyen et al., 2024, §3)."""
     if share == 0:
         return logits_BK
     return logits_BK.masked_fill(logits_BK < logits_BK.amax(-1, keepdim=True) + math.log(share), -math.inf)

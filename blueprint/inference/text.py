@@ -20,7 +20,7 @@ _BROKEN = "�"  # what a decoder writes for bytes that are no character, or not
 
 @dataclass(frozen=True)
 class Completion:
-    """New text, how many tokens were drawn for it, and what ended it: the `end` token, a `stop` string, the `length`."""
+    """New text, how many tokens were drawn, and what ended it: the `end` token, a `stop` string or the `length`."""
 
     text: str
     tokens: int
@@ -28,7 +28,7 @@ class Completion:
 
 
 class TextGenerator:
-    """Continues text with a model and its tokenizer (`encode`, `decode`, `eos_id`; `decode_bytes` where it has that)."""
+    """Continues text with a model and its tokenizer (`encode`, `decode`, `eos_id`, and `decode_bytes` if it has it)."""
 
     def __init__(self, model: nn.Module, tokenizer: Any) -> None:
         self.model, self.tokenizer = model, tokenizer
@@ -131,4 +131,6 @@ def _first(text: str, stop: Sequence[str]) -> int | None:
 
 def _overlap(text: str, stop: Sequence[str]) -> int:
     """The length of the longest ending of `text` that begins a stop string."""
-    return max((n for each in stop for n in range(1, min(len(each), len(text) + 1)) if text.endswith(each[:n])), default=0)
+    return max(
+        (n for each in stop for n in range(1, min(len(each), len(text) + 1)) if text.endswith(each[:n])), default=0
+    )

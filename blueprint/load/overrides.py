@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from blueprint.diagnosis import Problem
-from blueprint.load.merge import merge
 from blueprint.load.notes import noted
 from blueprint.load.reader import scan, source_of
+from blueprint.schema.merge import merge
 from blueprint.schema.shape import Shape
 from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span
 

@@ -195,9 +195,7 @@ class _Reader:
         if self.stack and self.stack[-1].wants_key:
             self.key(event, span)
             return
-        value, notes = event.value, ()
-        if event.implicit[0]:
-            value, notes = self.resolve(event.value, span)
+        value, notes = self.resolve(event.value, span) if event.implicit[0] else (event.value, ())
         self.place(Scalar(value, span, notes), event.anchor, 1, 0)
 
     def resolve(self, text: str, span: Span) -> tuple[bool | int | float | str | None, tuple[str, ...]]:

@@ -52,7 +52,7 @@ class Work:
     memo: dict[Any, Any]
 
     def mask(self) -> Tensor | None:
-        """(1 or B, T, S), true where visible; None if everything is. Made once for all layers that agree."""
+        """(1 or B, T or 1, S), true where visible; None if everything is. Made once for all layers that agree."""
         q, k = self.sides()
         if self.visible == Visible() and k.keep is None:
             return None
@@ -61,6 +61,15 @@ class Work:
             self.memo[key] = mask_of(self.visible, q, k)
         mask_BTS: Tensor = self.memo[key]
         return mask_BTS
+
+    def additive(self, mask_BTS: Tensor) -> Tensor:
+        """A mask as SDPA adds it, (…, 1, T, S): 0 or -inf. Made once, where SDPA would for each layer and block."""
+        key = ("additive", mask_BTS, self.q_BHTE.dtype)
+        if key not in self.memo:
+            zeros = torch.zeros_like(mask_BTS, dtype=self.q_BHTE.dtype)
+            self.memo[key] = zeros.masked_fill_(~mask_BTS, -torch.inf)[:, None]
+        mask_B1TS: Tensor = self.memo[key]
+        return mask_B1TS
 
     def scores_bias(self) -> Tensor | None:
         """The bias for all queries and keys."""
@@ -71,7 +80,9 @@ class Work:
 
 
 def mask_of(visible: Visible, q: Side, k: Side) -> Tensor:
-    """(1 or B, T, S), true where the query at T sees the key at S."""
+    """(1 or B, T, S), true where the query at T sees the key at S; (B, 1, S) where only padding is hidden."""
+    if visible == Visible() and k.keep is not None:
+        return k.keep[:, None, :]
     mask_BTS: Tensor = visible.holds(q.order[:, :, None], k.order[:, None, :])
     if visible.same_segment and q.segment is not None and k.segment is not None:
         mask_BTS = mask_BTS & (q.segment[:, :, None] == k.segment[:, None, :])

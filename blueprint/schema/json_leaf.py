@@ -21,11 +21,11 @@ INTERPOLATION_TEXT: Json = {
     "description": "A reference to another value of the spec, such as `${model.d_model}`.",
 }
 
-_NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _WORDS = "|".join(sorted({*SITE_NAMES, *FUNCTIONS}, key=len, reverse=True))
 EXPRESSION: Json = {
     "type": "string",
-    "pattern": rf"^(?:\s|{_NUMBER}|(?:{_WORDS})\b|[-+*/%(),])+$",
+    # Each character can be read in one way only, so that no text takes a matcher long.
+    "pattern": rf"^(?:[\s\d.+*/%(),-]|[eE](?=[-+\d])|(?:{_WORDS})\b)+$",
     "description": f"An expression of {', '.join(SITE_NAMES)}, such as `sqrt(d_model)`.",
 }
 

@@ -185,8 +185,3 @@ def described(schema: Json, info: FieldInfo, shape: Shape) -> Json:
     elif shape.inherit:
         out["description"] = f"{out.get('description', '')} Inherited where nothing is said.".lstrip()
     return out
-
-
-def kinds_with_members() -> list[str]:
-    """Every kind that has a member."""
-    return [kind for kind in sorted(KINDS) if names(kind)]

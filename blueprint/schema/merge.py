@@ -75,26 +75,33 @@ def _maps(base: Map | None, over: Map, shape: Shape | None, cls: type[Section] |
     known = fields(cls) if cls is not None else {}
     entries = dict(base.entries) if base is not None else {}
     inherited = _inherited(around, known, base, over)
-    underlay = cls.underlay if cls is not None else {}
-    for key, entry in over.entries.items():
+    # What lies under other fields is merged before them, as it says their types.
+    later = cls.underlay if cls is not None else {}
+    for key, entry in sorted(over.entries.items(), key=lambda each: each[0] in later):
         inner = shape.item if shape is not None and shape.form in ("list", "map") else known.get(key)
         present = entries.get(key)
         if _is_null(entry.value) and present is not None and not (inner is not None and inner.optional):
             del entries[key]
             continue
-        below = _below(key, around, underlay, base, over, shape)
+        below = _below(key, around, cls, entries, over, shape)
         value = _lay(present.value if present else None, entry.value, inner, _Around(below, inherited))
-        # What was only confirmed keeps the place of who said it first.
-        entries[key] = present if present is not None and value is present.value else replace(entry, value=value)
+        # What was confirmed or added to keeps the place where it was said first.
+        kept = present is not None and value.span is present.value.span
+        entries[key] = replace(present if present is not None and kept else entry, value=value)
     return Map(entries, base.span, base.notes) if base is not None else replace(over, entries=entries)
 
 
 def _below(
-    key: str, around: _Around, underlay: Mapping[str, str], base: Map | None, over: Map, shape: Shape | None
+    key: str, around: _Around, cls: type[Section] | None, entries: Mapping[str, Entry], whole: Map, shape: Shape | None
 ) -> Node | None:
     """The node that lies under `key`: by the section's `underlay`, or the same key of what lies under the whole."""
-    if key in underlay:
-        return over.get(underlay[key]) or (base.get(underlay[key]) if base is not None else None)
+    if cls is not None and key in cls.underlay:
+        common = cls.underlay[key]
+        if common in entries:
+            return entries[common].value
+        known = fields(cls).get(common)
+        name = known.type_name(None) if known is not None and known.form == "slot" else None
+        return Scalar(name, whole.span) if name is not None else None
     if shape is not None and shape.form == "map":
         return around.under
     return around.under.get(key) if isinstance(around.under, Map) else None
@@ -159,7 +166,7 @@ def _member(shape: Shape, name: str | None) -> type[Section] | None:
 
 
 def _renamed(node: Map, cls: type[Section] | None) -> Map:
-    """The map with fields under their present names, unless both names are given: then the old one is left to be seen."""
+    """The map with fields under their present names; where both names are given, the old one is left to be seen."""
     old_names: Mapping[str, str] = getattr(cls, "renamed", {})
     if not any(old in node.entries for old in old_names):
         return node

@@ -126,6 +126,10 @@ class _Walk:
                 return self.wrong(typed, f"the name of a {kind}: one of {', '.join(names(kind))}", (*path, "type"))
             default = shape.type_name(node)
             if default is None:
+                near = next((e for k, e in node.entries.items() if nearest(k, ["type"])), None)
+                if near is not None:
+                    what = f"unknown key of a {kind}"
+                    return self.report("unknown-key", what, (*path, near.key), near.span, suggestion="type")
                 return self.report(
                     "missing-key", f"a {kind} needs a `type`: one of {', '.join(names(kind))}", path, blame
                 )
@@ -261,13 +265,17 @@ class _Walk:
 
     def faults(self, node: Map, cls: type[Section], path: tuple[str, ...], blame: Span, values: dict[str, Any]) -> None:
         """Run the rules whose fields are valid, and the site rules of a class that has them."""
-        found = [fault for each in cls.rules() for fault in each.faults(values)]
+        for each in cls.rules():
+            # Whichever of the fields was overridden or inherited may be the one that is wrong.
+            entries = [node.entries[name] for name in each.reads if name in node.entries]
+            notes = tuple(note for entry in entries for note in (*entry.notes, *entry.value.notes))
+            for fault in each.faults(values):
+                self.fault(node, path, blame, fault, notes)
         site = getattr(cls, "site_faults", None)
-        found += site(values) if site else []
-        for fault in found:
+        for fault in site(values) if site else ():
             self.fault(node, path, blame, fault)
 
-    def fault(self, node: Map, path: tuple[str, ...], blame: Span, fault: Fault) -> None:
+    def fault(self, node: Map, path: tuple[str, ...], blame: Span, fault: Fault, notes: tuple[str, ...] = ()) -> None:
         """Place a fault at the value it names, else at the nearest key above it."""
         steps = tuple((fault.at or "").split(".")) if fault.at else ()
         reached, entry, taken = find(node, steps)
@@ -275,7 +283,7 @@ class _Walk:
         span = reached.span if whole else entry.span if entry is not None else blame
         if taken == len(steps) and isinstance(reached, Seq):
             span = reached.span
-        notes = (*(entry.notes if entry else ()), *reached.notes)
+        notes = (*(entry.notes if entry else ()), *reached.notes, *notes)
         self.report(
             "rule",
             fault.message,

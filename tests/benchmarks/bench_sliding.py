@@ -110,7 +110,9 @@ def main() -> int:
         print(json.dumps(figures, indent=2))
     else:
         print(f"sliding attention, window {arguments.window}, forward and backward, {SHORT:,} → {LONG:,} tokens")
-        print(f"time    {figures['seconds_short']:.3f} → {figures['seconds_long']:.3f} s   × {figures['time_ratio']:.2f}")
+        print(
+            f"time    {figures['seconds_short']:.3f} → {figures['seconds_long']:.3f} s   × {figures['time_ratio']:.2f}"
+        )
         mebi = [figures[name] / 2**20 for name in ("bytes_short", "bytes_long")]
         print(f"memory  {mebi[0]:.0f} → {mebi[1]:.0f} MiB   × {figures['memory_ratio']:.2f}   (both at most {LIMIT})")
     return int(max(figures["time_ratio"], figures["memory_ratio"]) > LIMIT)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.ops.helpers import TOLERANCE, Sample, close, padding
 
 from blueprint.choice import choose
 from blueprint.ops import Flow, Keys, attend
@@ -12,6 +11,7 @@ from blueprint.ops.backends.flex import flex
 from blueprint.ops.backends.sdpa import opened
 from blueprint.ops.work import Side, Work
 from blueprint.visible import Visible
+from tests.ops.helpers import TOLERANCE, Sample, close, padding
 
 
 def even_distance(q, k):
@@ -64,7 +64,13 @@ def test_every_backend_agrees_with_the_definition(name, pads):
     visible = VISIBLE[name]
     tried = set()
     for heads in HEADS.values():
-        for extra in ({}, {"softcap": 2.0}, {"bias": slopes}, {"sinks": True}, {"softcap": 2.0, "sinks": True, "bias": slopes}):
+        for extra in (
+            {},
+            {"softcap": 2.0},
+            {"bias": slopes},
+            {"sinks": True},
+            {"softcap": 2.0, "sinks": True, "bias": slopes},
+        ):
             options = dict(extra)
             sinks = options.pop("sinks", False)
             sample = Sample(heads=heads[0], groups=heads[1], sinks=sinks)
@@ -92,7 +98,10 @@ def test_backends_agree_in_every_precision(name, dtype):
             exact = Sample(dtype=torch.float64)
             exact.q, exact.k, exact.v = (x.detach().double().requires_grad_() for x in (sample.q, sample.k, sample.v))
             exact.up = sample.up.double()
-            keep, segment = padding(pads, 2, sample.length), segments(2, sample.length) if visible.same_segment else None
+            keep, segment = (
+                padding(pads, 2, sample.length),
+                segments(2, sample.length) if visible.same_segment else None,
+            )
             flow = sample.flow(keep, segment)
             expected = [x.to(dtype) for x in exact.define(flow, visible, **options)]
             for backend in BACKENDS:

@@ -31,7 +31,9 @@ def sample(dtype=torch.float64, count=37, vocab=23):
     return hidden, weight, bias, target
 
 
-def plain(hidden, weight, target, bias_V=None, scale=1.0, softcap=None, label_smoothing=0.0, z_loss=0.0, reduction="mean"):
+def plain(
+    hidden, weight, target, bias_V=None, scale=1.0, softcap=None, label_smoothing=0.0, z_loss=0.0, reduction="mean"
+):
     logits = scale * (hidden @ weight.t())
     logits = logits if bias_V is None else logits + bias_V
     logits = logits if softcap is None else softcap * torch.tanh(logits / softcap)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from tests.ops.helpers import padding
 from torch import Tensor
 
 from blueprint.ops import Flow, Keys, KVState, attend
 from blueprint.visible import Visible
+from tests.ops.helpers import padding
 
 
 def every_other(q, k):
@@ -174,7 +174,7 @@ def test_a_ring_that_lost_what_is_needed_says_so():
     visible, rows = Visible(back=6, ahead=0), Rows()
     state = rows.state(visible)
     assert state.capacity == 7
-    _, seen = rows.feed(state, visible, 0, 20, None)
+    _, _seen = rows.feed(state, visible, 0, 20, None)
     state.rewind(1)
     rows.feed(state, visible, 19, 20, state.seen)
     with pytest.raises(ValueError, match="ring of 7 overwrote"):

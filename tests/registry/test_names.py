@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,10 +41,15 @@ def test_every_folder_is_a_kind_and_says_what_it_is() -> None:
         assert (folder / "__init__.py").read_text().startswith('"""')
 
 
-def test_what_a_tensor_half_says_first_are_its_shapes() -> None:
-    for path in ROOT.glob("*/*_nn.py"):
-        head = path.read_text().split('"""')[1]
-        assert "any shape" in head or "batch" in head or "every other axis" in head, f"{path} explains no shape suffix"
+@pytest.mark.parametrize("path", sorted(ROOT.glob("*/*_nn.py")), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_the_head_of_a_tensor_half_explains_every_letter_of_its_shapes(path: Path) -> None:
+    text = path.read_text()
+    legend = text.split('"""')[1]
+    letters = {
+        letter for suffix in re.findall(r"[a-z]_([A-Z][A-Z0-9]*)\b", text) for letter in suffix if letter.isalpha()
+    }
+    unknown = {letter for letter in letters if not re.search(rf"\b{letter}\b", legend)}
+    assert not unknown, f"the legend does not explain {sorted(unknown)}"
 
 
 def test_speaking_every_name_imports_no_torch() -> None:

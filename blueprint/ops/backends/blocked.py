@@ -29,6 +29,7 @@ def blocked(work: Work) -> Tensor:
     qs, ks, vs = (torch.split(x, size, 2) for x in (work.q_BHTE, work.k_BGSE, work.v_BGSV))
     before, after = -(-back // size), -(-ahead // size)
     q_side, k_side = work.sides()
+    trained = torch.is_grad_enabled() and (work.k_BGSE.requires_grad or work.v_BGSV.requires_grad)
     outs = []
     for n, q_BHCE in enumerate(qs):
         low, high = max(0, n - before), min(len(ks), n + after + 1)
@@ -36,13 +37,21 @@ def blocked(work: Work) -> Tensor:
         q, k = q_side.cut(n * size, n * size + q_BHCE.shape[2]), k_side.cut(start, stop)
         mask_BCS = _mask(work, q, k, n * size - start, q_BHCE.shape[2], stop - start)
         bias = None if work.bias is None else work.bias(q.position, k.position)
-        outs.append(_block(work, q_BHCE, torch.cat(ks[low:high], 2), torch.cat(vs[low:high], 2), mask_BCS, bias))
+        if trained:
+            k_BGSE, v_BGSV = torch.cat(ks[low:high], 2), torch.cat(vs[low:high], 2)
+        else:
+            k_BGSE, v_BGSV = work.k_BGSE[:, :, start:stop], work.v_BGSV[:, :, start:stop]
+        outs.append(_block(work, q_BHCE, k_BGSE, v_BGSV, mask_BCS, bias))
     return torch.cat(outs, 2)
 
 
+def _distances_only(work: Work) -> bool:
+    """Whether blocks at the same offset have the same mask."""
+    return not work.visible.tests and not work.visible.same_segment and work.sides()[1].keep is None
+
+
 def _mask(work: Work, q: Side, k: Side, offset: int, queries: int, keys: int) -> Tensor:
-    """The block's mask; blocks at the same offset share it where only distances matter."""
-    if work.visible.tests or work.visible.same_segment or k.keep is not None:
+    if not _distances_only(work):
         return mask_of(work.visible, q, k)
     key = ("block", work.visible, offset, queries, keys)
     if key not in work.memo:
@@ -55,7 +64,9 @@ def _block(
     work: Work, q_BHCE: Tensor, k_BGSE: Tensor, v_BGSV: Tensor, mask_BCS: Tensor, bias_BHCS: Tensor | None
 ) -> Tensor:
     if work.softcap is None and work.sink_H is None and bias_BHCS is None:
-        return dot_product(q_BHCE, k_BGSE, v_BGSV, mask_BCS[:, None], False, work.scale, work.dropout)
+        shared = _distances_only(work)
+        mask_B1CS = work.additive(mask_BCS) if shared else mask_BCS[:, None]
+        return dot_product(q_BHCE, k_BGSE, v_BGSV, mask_B1CS, False, work.scale, work.dropout)
     return weigh(
         q_BHCE,
         k_BGSE,

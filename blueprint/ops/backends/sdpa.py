@@ -74,9 +74,9 @@ def dot_product_fused(
 
 
 def _mask(work: Work) -> Tensor | None:
-    """What SDPA takes: None, a boolean (1 or B, 1, T, S), or the bias with -inf where nothing is visible."""
+    """What SDPA adds to the scores, if anything: the bias, and -inf where nothing is visible."""
     mask_BTS, bias_BHTS = work.mask(), work.scores_bias()
     if bias_BHTS is None:
-        return None if mask_BTS is None else mask_BTS[:, None]
+        return None if mask_BTS is None else work.additive(mask_BTS)
     bias_BHTS = bias_BHTS.to(work.q_BHTE.dtype)
     return bias_BHTS if mask_BTS is None else bias_BHTS.masked_fill(~mask_BTS[:, None], -torch.inf)

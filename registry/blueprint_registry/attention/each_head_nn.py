@@ -6,10 +6,15 @@ B batch, T tokens, H heads, E width of a head.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
+
+from blueprint.component import Site
+from blueprint.kinds import Norm
 
 
 class EachHead(nn.Module):
@@ -45,7 +50,16 @@ class EachHead(nn.Module):
         held = {name: getattr(self, local) for name, local in self.names.items()}
         if not held:
             return self._norm(held, x_BTHE)
-        return vmap(self._norm, in_dims=(0, -2), out_dims=-2)(held, x_BTHE)
+        y_BTHE: Tensor = vmap(self._norm, in_dims=(0, -2), out_dims=-2)(held, x_BTHE)
+        return y_BTHE
 
     def _norm(self, held: dict[str, Tensor], x_BTE: Tensor) -> Tensor:
-        return functional_call(self._one[0], held, (x_BTE,))
+        y_BTE: Tensor = functional_call(self._one[0], held, (x_BTE,))
+        return y_BTE
+
+
+def each_head(norm: Norm, at: Site, heads: int) -> nn.Module:
+    """The module of `norm` for one head at this site, for `heads` heads; it is what is announced as built."""
+    module = EachHead(partial(norm.build, replace(at, built=None)), heads)
+    made: nn.Module = module if at.built is None else at.built(norm, at, module)
+    return made

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from blueprint.choice import choose
-from blueprint.component import Component, Fault, Faults, Number, Section, Site, register, rule, slot
+from blueprint.choice import Choice, choose
+from blueprint.component import Component, Fault, Faults, Number, Section, Site, as_faults, register, rule, slot
 from blueprint.kinds import Attention, Mask, Norm, Position
 from blueprint.visible import Visible
 
@@ -34,7 +34,7 @@ class QkNorm(Section):
 
 @register("multi_head")
 class MultiHead(Attention):
-    """Multi-head attention (Vaswani et al., 2017, §3.2), whose heads may share keys and values (Ainslie et al., 2023)."""
+    """Multi-head attention (Vaswani et al., 2017, §3.2.2); heads may share keys and values (Ainslie et al., 2023)."""
 
     traits: ClassVar[frozenset[str]] = frozenset({"causal", "incremental", "exportable"})
 
@@ -61,7 +61,7 @@ class MultiHead(Attention):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the attention weights dropped while training."""
     backend: Literal["auto", "sdpa", "blocked", "flex", "dense"] = "auto"
-    """What computes attention over whole sequences; `auto` takes the fastest that can. Decoding always chooses itself."""
+    """What computes attention over whole sequences; `auto` takes the fastest that can. Decoding chooses for itself."""
 
     @rule("heads", "kv_heads")
     def _heads_share_keys(heads: int, kv_heads: int | None) -> Faults:
@@ -87,6 +87,14 @@ class MultiHead(Attention):
         for index, item in enumerate(masks):
             if len(masks) > 1 and item.spec_name == "full":
                 yield Fault("`full` beside other masks hides nothing", f"mask.{index}", "remove it from the list")
+
+    @classmethod
+    def examples(cls) -> list[dict[str, Any]]:
+        """Own keys; shared keys under a norm of the whole width; one head of keys, with all else that can be said."""
+        shared = {"heads": 4, "kv_heads": 2, "qk_norm": {"over": "full"}, "bias": ["q", "v"]}
+        single = {"heads": 4, "kv_heads": 1, "head_dim": 6, "value_dim": 10, "bias": True, "scale": "2 / head_dim"}
+        norm = {"over": "heads", "when": "after", "norm": {"type": "layer", "bias": False}}
+        return [{"heads": 4}, shared, {**single, "softcap": 20.0, "qk_norm": norm, "dropout": 0.1}]
 
     @property
     def masks(self) -> tuple[Mask, ...]:
@@ -139,6 +147,13 @@ class MultiHead(Attention):
             for site in self.norm_sites(at).values():
                 yield "qk_norm.norm", self.qk_norm.norm, site
 
+    def _with_parts(self, at: Site, change: Callable[[Component, Site], Component]) -> dict[str, Any]:
+        update = super()._with_parts(at, change)
+        if self.qk_norm is not None:
+            norm = change(self.qk_norm.norm, self.norm_sites(at)["q_norm"])
+            update["qk_norm"] = self.qk_norm.model_copy(update={"norm": norm})
+        return update
+
     def filled(self, at: Site) -> Self:
         """Head counts and widths written out; `bias` and `mask` in the shortest way to say the same."""
         width = self.head_width(at)
@@ -150,10 +165,27 @@ class MultiHead(Attention):
             "bias": {0: False, len(PROJECTIONS): True}.get(len(self.biased), list(self.biased)),
             "mask": filled.masks[0] if len(filled.masks) == 1 else filled.mask,
         }
-        if self.qk_norm is not None:
-            norm = self.qk_norm.norm.filled(self.norm_sites(at)["q_norm"])
-            update["qk_norm"] = self.qk_norm.model_copy(update={"norm": norm})
         return filled.model_copy(update=update)
+
+    def miniature(self, at: Site) -> Self:
+        """Few and narrow heads, sharing keys where the heads here share them."""
+        kv_heads, width, value_dim = self.kv_heads or self.heads, self.head_width(at), self.value_dim or 0
+        few = min(kv_heads, 2)
+        # The narrowest head on which its positions still work.
+        sizes = [n for n in (8, 16, 32, 64, 128) if n < width]
+        small = next((n for n in sizes if not self._position_faults(at, n)), width)
+        update = {
+            "heads": few * min(self.heads // kv_heads, 2),
+            "kv_heads": few,
+            "head_dim": small,
+            "value_dim": max(1, value_dim * small // width),
+        }
+        return Attention.miniature(self.model_copy(update=update), at)
+
+    def _position_faults(self, at: Site, width: int) -> list[Fault]:
+        """What is wrong with the position in heads of this width."""
+        inside = replace(self.inside(at), width=width, head_dim=width)
+        return list(as_faults(self.position.check(inside.child("position"))))
 
     def check(self, at: Site) -> Iterator[Fault]:
         """Widths must come out whole, and a backend that is asked for must be able."""
@@ -167,22 +199,27 @@ class MultiHead(Attention):
         if refusals[0] and all(refusals):
             yield Fault(refusals[0], "backend", "say `auto` to take the fastest that can")
 
+    def choice(self, at: Site, length: int, device: str) -> Choice:
+        """What computes attention over `length` tokens on a kind of device; raises ValueError where what is asked for
+        cannot.
+        """
+        return choose(
+            self.visible(at),
+            plain=True,
+            softcap=self.softcap is not None,
+            bias="bias" in self.position.traits,
+            sinks=False,
+            dropout=self.dropout,
+            device=device,
+            q_len=length,
+            k_len=length,
+            forced=self.forced,
+        )
+
     def _refusal(self, at: Site, device: str) -> str | None:
         """Why the backend asked for cannot compute this attention on a kind of device."""
-        length = at.max_length or 1
         try:
-            choose(
-                self.visible(at),
-                plain=True,
-                softcap=self.softcap is not None,
-                bias="bias" in self.position.traits,
-                sinks=False,
-                dropout=self.dropout,
-                device=device,
-                q_len=length,
-                k_len=length,
-                forced=self.forced,
-            )
+            self.choice(at, at.max_length or 1, device)
         except ValueError as error:
             return str(error)
         return None

@@ -5,15 +5,14 @@ B batch, T tokens, D model width, H heads, G heads of keys and values, E width o
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from blueprint.component import Site
 from blueprint.ops import Flow, Keys, KVState, Linear, attend
-from blueprint_registry.attention.each_head_nn import EachHead
+from blueprint_registry.attention.each_head_nn import each_head
 
 if TYPE_CHECKING:
     from blueprint_registry.attention.multi_head import MultiHead
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 class MultiHeadAttention(nn.Module):
     """`(x_BTD, flow, state=None) -> (x_BTD, {})` (Vaswani et al., 2017, §3.2.2; Ainslie et al., 2023)."""
 
-    position: nn.Module
+    position: Any
     q_norm: nn.Module
     k_norm: nn.Module
 
@@ -40,12 +39,14 @@ class MultiHeadAttention(nn.Module):
         self.o = Linear(said.heads * said.value_dim, at.width, bias["o"], role="residual")
         self.position = said.position.build(said.inside(at).child("position"))
         self.rotates, self.biases = hasattr(self.position, "rotate"), hasattr(self.position, "bias")
-        self.normed, self.flat = None, False
+        self.normed: str | None = None
+        self.flat = False
         if said.qk_norm is not None:
             self.normed, self.flat = said.qk_norm.when, said.qk_norm.over == "full"
-            for name, heads in (("q_norm", said.heads), ("k_norm", said.kv_heads)):
-                make = partial(said.qk_norm.norm.build, said.norm_sites(at)[name])
-                setattr(self, name, EachHead(make, heads) if said.qk_norm.over == "heads" else make())
+            sites, norm = said.norm_sites(at), said.qk_norm.norm
+            own = said.qk_norm.over == "heads"
+            self.q_norm = each_head(norm, sites["q_norm"], said.heads) if own else norm.build(sites["q_norm"])
+            self.k_norm = each_head(norm, sites["k_norm"], said.kv_heads) if own else norm.build(sites["k_norm"])
 
     @property
     def incremental(self) -> bool:
@@ -90,8 +91,10 @@ class MultiHeadAttention(nn.Module):
             dropout=self.dropout if self.training else 0.0,
             backend=self.backend if state is None else None,
         )
-        return self.o(o_BHTV.transpose(1, 2).flatten(2)), {}
+        y_BTD: Tensor = self.o(o_BHTV.transpose(1, 2).flatten(2))
+        return y_BTD, {}
 
     def _norm(self, norm: nn.Module, x_BTHE: Tensor) -> Tensor:
         """`norm` of every head, or of all heads as one vector."""
-        return norm(x_BTHE.flatten(2)).reshape(x_BTHE.shape) if self.flat else norm(x_BTHE)
+        y_BTHE: Tensor = norm(x_BTHE.flatten(2)).reshape(x_BTHE.shape) if self.flat else norm(x_BTHE)
+        return y_BTHE

@@ -13,7 +13,7 @@ from blueprint.component import Component, Site
 class MixerBlock(nn.Module):
     """A block around at most one sequence mixer, called `attention`, whose state is the block's."""
 
-    attention: nn.Module | None
+    attention: Any
     feed_forward: nn.Module | None
     attention_norm: nn.Module | None
     feed_forward_norm: nn.Module | None
@@ -28,7 +28,7 @@ class MixerBlock(nn.Module):
     def incremental(self) -> bool:
         """Whether the block decodes step by step: whether its mixer does, if it has one."""
         mixer = self.attention
-        return mixer is None or getattr(mixer, "incremental", hasattr(mixer, "new_state"))
+        return mixer is None or bool(getattr(mixer, "incremental", hasattr(mixer, "new_state")))
 
     def new_state(
         self, batch: int, length: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None

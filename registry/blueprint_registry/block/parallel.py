@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from blueprint.component import Component, Site, register, slot
+from blueprint.component import Site, register, slot
 from blueprint.kinds import Attention, Block, FeedForward, Norm, Residual
 
 if TYPE_CHECKING:
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 
 @register("parallel")
 class Parallel(Block):
-    """Attention and feed-forward read the same stream and are added together: x + f(n(x)) + g(n(x)) (Wang & Komatsuzaki,
-    2021; Chowdhery et al., 2022, §2)."""
+    """Attention and feed-forward side by side: x + f(n(x)) + g(n(x)) (Wang & Komatsuzaki, 2021; Chowdhery et al., 2022,
+    §2)."""
 
     traits: ClassVar[frozenset[str]] = frozenset({"causal", "incremental", "exportable"})
 
@@ -33,6 +32,11 @@ class Parallel(Block):
     """How the sum of the two joins the stream."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of either's output dropped while training, before it joins the stream."""
+
+    @classmethod
+    def examples(cls) -> list[dict[str, Any]]:
+        """One norm for both, as PaLM has it, and one for each, as GPT-NeoX has them."""
+        return [{}, {"feed_forward_norm": "layer", "dropout": 0.1}]
 
     def build(self, at: Site) -> ParallelBlock:
         """The module."""

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 class ParallelBlock(MixerBlock):
     """`(x_BTD, flow, state=None) -> (x_BTD, terms)` (Chowdhery et al., 2022, §2)."""
 
-    attention: nn.Module
     feed_forward: nn.Module
     residual: nn.Module
 

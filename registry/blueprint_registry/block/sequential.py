@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field
 
@@ -71,6 +71,12 @@ class Sequential(Block):
         if placement != "pre" and attention_norm is None and feed_forward_norm is None:
             return Fault(f"`placement: {placement}` places no norm, as both are null", fix="leave `placement` out")
         return None
+
+    @classmethod
+    def examples(cls) -> list[dict[str, Any]]:
+        """Every placement; one norm left out; one sublayer alone."""
+        placed: list[dict[str, Any]] = [{"placement": name} for name in PLACEMENTS]
+        return [*placed, {"attention_norm": None, "dropout": 0.1}, {"feed_forward": None}, {"attention": None}]
 
     @property
     def sublayers(self) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Alibi(Position):
     """Attention with linear biases: −slope · |i − j| added to the scores, a slope a head (Press et al., 2022, §3)."""
 
-    traits: ClassVar[frozenset[str]] = frozenset({"positional"})
+    traits: ClassVar[frozenset[str]] = frozenset({"positional", "bias"})
 
     def build(self, at: Site) -> "AlibiPosition":
         """The module for `at.heads` heads; it has neither parameters nor buffers."""

@@ -1,6 +1,6 @@
 """A learned vector for every position."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 

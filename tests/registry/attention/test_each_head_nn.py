@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from blueprint.component import Site
 from blueprint.kinds import Norm
-from blueprint_registry.attention.each_head_nn import EachHead
+from blueprint_registry.attention.each_head_nn import EachHead, each_head
 
 HEADS, WIDTH = 3, 4
 
@@ -85,3 +85,15 @@ def test_it_is_made_on_meta_and_then_anywhere(norm: Any) -> None:
     module.to_empty(device="cpu").reset_parameters()
     x = torch.randn(2, 5, HEADS, WIDTH)
     torch.testing.assert_close(module(x), EachHead(maker(norm), HEADS)(x))
+
+
+def test_whoever_builds_is_told_of_the_whole_and_not_of_one_head() -> None:
+    told: list[nn.Module] = []
+
+    def built(part: object, at: Site, made: Any) -> Any:
+        told.append(made)
+        return made
+
+    module = each_head(Norm.of("rms"), Site(d_model=12, width=WIDTH, built=built), HEADS)
+    assert told == [module]
+    assert isinstance(module, EachHead)

@@ -124,3 +124,24 @@ def test_norms_of_queries_and_keys_stand_at_their_own_widths(over: str, widths: 
 def test_a_position_is_told_of_heads() -> None:
     site = next(site for name, _, site in said(heads=6, kv_heads=2).parts(SITE) if name == "position")
     assert (site.width, site.heads, site.kv_heads, site.head_dim) == (4, 6, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("fields", "heads"),
+    [({}, (2, 2)), ({"kv_heads": 8}, (4, 2)), ({"kv_heads": 1}, (2, 1))],
+)
+def test_a_miniature_keeps_how_heads_share_keys(fields: dict[str, Any], heads: tuple[int, int]) -> None:
+    large = replace(SITE, d_model=4096, width=4096, max_length=8192)
+    small = replace(SITE, d_model=32, width=32, max_length=64)
+    mask = {"type": "sliding", "window": 4096}
+    little = said(heads=32, mask=mask, **fields).filled(large).miniature(small)
+    assert (little.heads, little.kv_heads, little.head_dim, little.value_dim) == (*heads, 8, 8)
+    assert little.masks[0].visible(small).back == 15
+    assert not list(as_faults(little.check(small)))
+
+
+def test_a_miniature_leaves_positions_a_width_they_can_work_on() -> None:
+    position = {"type": "rope", "fraction": 0.4}
+    large = replace(SITE, d_model=2560, width=2560)
+    little = said(heads=32, position=position).filled(large).miniature(replace(SITE, d_model=32, width=32))
+    assert little.head_dim == 16  # 8 would leave three channels to turn

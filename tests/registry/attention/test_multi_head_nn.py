@@ -107,10 +107,10 @@ def test_it_is_the_formula_under_an_explicit_mask(fields: dict[str, Any], causal
 @pytest.mark.parametrize("kv_heads", [1, 2, 3])
 def test_shared_keys_are_keys_repeated(kv_heads: int) -> None:
     shared, own = built(heads=6, kv_heads=kv_heads), built(heads=6)
-    own.load_state_dict(shared.state_dict() | {
-        f"{name}.weight": getattr(shared, name).weight.view(kv_heads, 4, 24).repeat_interleave(6 // kv_heads, 0).view(24, 24)
-        for name in "kv"
-    })  # fmt: skip
+    weights = shared.state_dict()
+    for name in ("k.weight", "v.weight"):
+        weights[name] = weights[name].unflatten(0, (kv_heads, 4)).repeat_interleave(6 // kv_heads, 0).flatten(0, 1)
+    own.load_state_dict(weights)
     flow = Flow.of(2, 11)
     close(shared(tokens(2, 11), flow)[0], own(tokens(2, 11), flow)[0])
 

@@ -1,4 +1,4 @@
-"""Rotary positions: what makes them relative, and agreement with the transformers library."""
+"""Rotary positions: what makes them relative, and which channels turn how fast."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def at(*positions: int) -> torch.Tensor:
     return torch.tensor([positions])
 
 
-@given(
-    st.sampled_from(PAIRS), st.sampled_from([1.0, 0.5]), st.integers(0, 2000), st.integers(0, 300), st.integers(1, 999)
-)
-@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize("pairs", PAIRS)
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+@given(m=st.integers(0, 2000), distance=st.integers(0, 300), shift=st.integers(1, 999))
+@settings(max_examples=20, deadline=None)
 def test_a_score_depends_on_the_distance_alone(pairs: Any, fraction: float, m: int, distance: int, shift: int) -> None:
     made = rope(pairs=pairs, fraction=fraction)
-    q, k = torch.randn(2, 1, 1, 1, 16, dtype=torch.float64)
+    q, k = torch.randn(2, 1, 1, 1, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(m))
 
     def score(i: int, j: int) -> torch.Tensor:
         return (made.rotate(q, at(i)) * made.rotate(k, at(j))).sum()
@@ -100,7 +100,7 @@ def test_it_survives_copies_the_meta_device_and_changed_positions() -> None:
 
 
 @pytest.mark.parametrize(
-    ("width", "fraction", "word"), [(15, 1.0, "15"), (16, 0.1, "1 rotated"), (16, 0.05, "nothing")]
+    ("width", "fraction", "word"), [(15, 1.0, "15 rotated"), (16, 0.1, "1 rotated"), (16, 0.05, "nothing")]
 )
 def test_channels_that_do_not_pair_up_are_a_fault(width: int, fraction: float, word: str) -> None:
     assert Rope().check(SITE) is None

@@ -75,7 +75,7 @@ def test_a_glob_without_match_and_an_empty_folder_are_told(books: Path) -> None:
 
 def test_a_file_that_is_not_utf8_is_named_with_the_line(books: Path) -> None:
     (books / "books" / "latin.txt").write_bytes(b"fine\ncaf\xe9\n")
-    with pytest.raises(ValueError, match="books/latin.txt is not UTF-8 text: line 2 holds the byte 0xe9"):
+    with pytest.raises(ValueError, match=r"books/latin\.txt is not UTF-8 text: line 2 holds the byte 0xe9"):
         read("books")
 
 

@@ -1,0 +1,115 @@
+"""`blueprint`: finds the command that is asked for and imports no other; ends with 0, 1 (your spec) or 2 (our fault)."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from blueprint import __version__
+
+#: The commands in the order of a model's life; each is the function of that name in the module of that name.
+COMMANDS = (
+    "new",
+    "check",
+    "plan",
+    "cost",
+    "build",
+    "train",
+    "resume",
+    "verify-resume",
+    "evaluate",
+    "generate",
+    "diff",
+    "list",
+    "explain",
+    "schema",
+)
+
+#: What the user can mend. None that has not been imported can have been raised, so none is imported for this.
+MISTAKES = (
+    ("blueprint.diagnosis", "SpecError"),
+    ("blueprint.registry", "UnknownComponent"),
+    ("blueprint.registry", "PluginError"),
+    ("blueprint.schema.explain", "UnknownPath"),
+    ("blueprint.files", "Busy"),
+    ("blueprint.training.error", "TrainError"),
+    ("blueprint.training.data.error", "DataError"),
+    ("blueprint.cli.common", "Mistake"),
+)
+
+APOLOGY = "Sorry, this is a fault of Blueprint, not of yours."
+
+
+def main() -> None:
+    """The entry point of the command `blueprint`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line; returns its exit code."""
+    debug = "--debug" in arguments
+    words = [word for word in arguments if word != "--debug"]
+    warnings.showwarning = _show_warning
+    try:
+        typer.main.get_command(application(words))(args=words, prog_name="blueprint")
+    except SystemExit as end:
+        # The parser ends with 2 for what was typed wrongly: that is the user's to mend.
+        return {None: 0, 2: 1}.get(end.code, end.code)  # type: ignore[arg-type, return-value]
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _explained(error, debug)
+    return 0
+
+
+def application(arguments: Sequence[str] = ()) -> typer.Typer:
+    """The commands as a typer application: the one spoken of where there is one, else all."""
+    app = typer.Typer(
+        name="blueprint",
+        help="Blueprint: the spec is the model.",
+        no_args_is_help=True,
+        add_completion=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    spoken = next((word for word in arguments if not word.startswith("-")), None)
+    completing = "_BLUEPRINT_COMPLETE" in os.environ
+    for name in (spoken,) if spoken in COMMANDS and not completing else COMMANDS:
+        module = import_module(f"blueprint.cli.{name.replace('-', '_')}")
+        app.command(name)(module.command)
+    return app
+
+
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback where something fails.")] = False,
+) -> None:
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def _explained(error: Exception, debug: bool) -> int:
+    """Say what happened; returns the exit code."""
+    loaded = [getattr(sys.modules[module], name) for module, name in MISTAKES if module in sys.modules]
+    if isinstance(error, tuple(loaded)):
+        print(error, file=sys.stderr)
+        return 1
+    if isinstance(error, OSError) and error.filename is not None:
+        print(f"{error.filename}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    more = "" if debug else " Run it again with --debug for the traceback, and please report it."
+    print(f"{APOLOGY} {type(error).__name__}: {error}.{more}", file=sys.stderr)
+    return 2
+
+
+def _show_warning(message: Any, *where: Any, **more: Any) -> None:
+    print(f"warning: {message}", file=sys.stderr)

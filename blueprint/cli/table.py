@@ -1,0 +1,35 @@
+"""Tables of plain text, as wide as the terminal."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Sequence
+
+
+def table(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), right: Sequence[int] = ()) -> str:
+    """Rows in aligned columns, the last one wrapped to the terminal; columns in `right` are aligned to the right."""
+    every = [*([heads] if heads else []), *rows]
+    if not every:
+        return ""
+    count = max(map(len, every))
+    widths = [max((len(row[i]) for row in every if i < len(row)), default=0) for i in range(count - 1)]
+    room = max(40, width() - sum(widths) - 2 * len(widths))
+    lines: list[str] = []
+    for row in every:
+        cells = [
+            row[i].rjust(size) if i in right and row is not heads else row[i].ljust(size)
+            for i, size in enumerate(widths[: len(row)])
+        ]
+        last = textwrap.wrap(row[-1], room) if len(row) == count else []
+        lead = "  ".join(cells) + ("  " if widths else "")
+        lines.append((lead + (last[0] if last else "")).rstrip())
+        lines += [" " * (sum(widths) + 2 * len(widths)) + more for more in last[1:]]
+        if heads and row is heads:
+            lines.append("─" * min(width(), sum(widths) + 2 * len(widths) + room))
+    return "\n".join(lines)
+
+
+def width() -> int:
+    """Columns to write in: the terminal's, within what reads well."""
+    return min(120, max(60, shutil.get_terminal_size((100, 24)).columns))

@@ -1,0 +1,173 @@
+"""A plan as a person reads it: equal layers told once, every part with its type and the settings that matter."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from blueprint.component import Component, Section, Site
+
+if TYPE_CHECKING:
+    from blueprint.plan import Plan, PlanLayer
+
+WIDTH = 110
+_INDENT = 2
+_SIGN = " · "
+#: The length that attention is judged at where a model has no longest one.
+LENGTH = 2048
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan as text: a head line, then a line for every part outside the layers and in each group of equal layers."""
+    rows = list(_rows(plan))
+    column = max(len(name) for name, _ in rows) + 2
+    lines = [f"{plan.name}: {_model_line(plan)}", f"plan {plan.hash}", ""]
+    for name, text in rows:
+        # A line breaks between settings, not inside one.
+        whole = _SIGN.join(fact.replace(" ", "\0") for fact in text.split(_SIGN))
+        wrapped = textwrap.wrap(whole, WIDTH - column, break_long_words=False, break_on_hyphens=False) or [""]
+        first, *rest = (line.replace("\0", " ") for line in wrapped)
+        lines.append(f"{name:<{column}}{first}".rstrip())
+        lines += [" " * column + more for more in rest]
+    return "\n".join(lines)
+
+
+def _model_line(plan: Plan) -> str:
+    site = plan.site
+    depths = {side: len(stack) for side, stack in plan.stacks.items()}
+    layers = ", ".join(f"{count} {side + ' ' if len(depths) > 1 else ''}layers" for side, count in depths.items())
+    facts = [
+        f"a {plan.model.spec_name} of {layers}",
+        f"d_model {site.d_model}",
+        f"vocab_size {site.vocab_size}" if site.vocab_size else "",
+        f"max_length {site.max_length}" if site.max_length else "no longest length",
+        "causal" if site.causal else "bidirectional",
+    ]
+    return _SIGN.join(fact for fact in facts if fact)
+
+
+def _rows(plan: Plan) -> Iterator[tuple[str, str]]:
+    """(name, what it is) of every line, in the order data takes."""
+    outside = {name: part for name, part, _ in plan.model.parts(plan.site)}
+    first = next(iter(outside), None)
+    if first is not None:
+        yield first, summary(outside.pop(first))
+    for side, indices, layer in groups(plan):
+        yield from _group_rows(f"{side} " if len(plan.stacks) > 1 else "", indices, layer, plan)
+    for name, part in outside.items():
+        yield name, summary(part)
+    if plan.site.float32:
+        yield "in float32", ", ".join(sorted(plan.site.float32))
+
+
+def groups(plan: Plan) -> list[tuple[str, list[int], PlanLayer]]:
+    """Equal layers together, wherever they stand, as (side, indices, the first of them), by first appearance."""
+    found: dict[tuple[str, int], tuple[list[int], PlanLayer]] = {}
+    for side, indices, layer in plan.groups():
+        known = found.setdefault((side, _which(found, side, layer)), ([], layer))
+        known[0].extend(indices)
+    return [(side, indices, layer) for (side, _), (indices, layer) in found.items()]
+
+
+def _which(found: dict[tuple[str, int], tuple[list[int], PlanLayer]], side: str, layer: PlanLayer) -> int:
+    """The number of the group a layer belongs to."""
+    same = (number for (other, number), (_, first) in found.items() if other == side and first.block == layer.block)
+    return next(same, len(found))
+
+
+def ranges(indices: list[int]) -> str:
+    """Whole numbers as runs: `0–3, 5`."""
+    runs: list[list[int]] = []
+    for index in indices:
+        if runs and index == runs[-1][-1] + 1:
+            runs[-1].append(index)
+        else:
+            runs.append([index])
+    return ", ".join(f"{run[0]}" if len(run) == 1 else f"{run[0]}–{run[-1]}" for run in runs)
+
+
+def _group_rows(side: str, indices: list[int], layer: PlanLayer, plan: Plan) -> Iterator[tuple[str, str]]:
+    block = layer.block
+    said = {name: getattr(block, name) for name in type(block).model_fields}
+    own = {name: value for name, value in said.items() if isinstance(value, Component)}
+    named = layer.variant.removeprefix("blocks.") if layer.variant.startswith("blocks.") else ""
+    title = f"{side}layer{'' if len(indices) == 1 else 's'} {ranges(indices)}"
+    text = summary(block, without=frozenset(own))
+    yield title, f"{named}: {text}" if named else text
+    tied = _tied(plan, layer.site.side, indices)
+    if tied:
+        yield " " * _INDENT + "weights", tied
+    sites = {name: site for name, _, site in block.parts(layer.site)}
+    for name, part in own.items():
+        yield " " * _INDENT + name, summary(part)
+        chosen = _backend(part, sites.get(name, layer.site))
+        if chosen:
+            yield " " * 2 * _INDENT + "computed by", chosen
+
+
+def _tied(plan: Plan, side: str, indices: list[int]) -> str:
+    """Which of these layers use the weights of another."""
+    stack = plan.stacks[side]
+    users: dict[int, list[int]] = {}
+    for index in indices:
+        if stack[index].weights_of != index:
+            users.setdefault(stack[index].weights_of, []).append(index)
+    return "; ".join(f"{ranges(each)} use those of {first}" for first, each in users.items())
+
+
+def _backend(part: Component, at: Site) -> str:
+    """What will compute a mixer, by device where devices differ."""
+    ask = getattr(part, "choice", None)
+    if ask is None:
+        return ""
+    found: dict[str, str] = {}
+    for device in ("cpu", "cuda"):
+        try:
+            chosen = ask(at, at.max_length or LENGTH, device)
+        except ValueError as error:
+            found[device] = f"nothing: {error}"
+            continue
+        if chosen is None:
+            return ""
+        found[device] = f"{chosen.name} ({chosen.reason})"
+    if found["cpu"] == found["cuda"]:
+        return found["cpu"]
+    return f"{found['cpu']}; on CUDA {found['cuda']}"
+
+
+def summary(part: Section, without: frozenset[str] = frozenset(), sign: str = _SIGN) -> str:
+    """A part's type and the settings that its defaults do not already say."""
+    facts = [part.spec_name] if isinstance(part, Component) else []
+    for name, info in type(part).model_fields.items():
+        if name in without:
+            continue
+        value = getattr(part, name)
+        parted = isinstance(value, Section) or (isinstance(value, list) and any(isinstance(v, Section) for v in value))
+        default = ... if info.is_required() or info.default_factory is not None else info.default
+        # Parts are named even where they are the default: a reader wants to see which they are.
+        if parted or value != default:
+            facts.append(fact(info.alias or name, value))
+    return sign.join(facts)
+
+
+def fact(name: str, value: Any) -> str:
+    """A setting in words: `heads 8`, `bias`, `no affine`, `position rope (theta 500000)`."""
+    if value is True:
+        return name
+    if value is False or value is None:
+        return f"no {name}"
+    if isinstance(value, list):
+        return f"{name} {' + '.join(_short(item) for item in value)}"
+    return f"{name} {_short(value)}"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Component):
+        inside = summary(value, sign=", ").removeprefix(value.spec_name).removeprefix(", ")
+        return f"{value.spec_name} ({inside})" if inside else value.spec_name
+    if isinstance(value, Section):
+        return f"({summary(value, sign=', ')})"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return str(value)

@@ -1,0 +1,84 @@
+"""Write every logged step to metrics.csv, before the checkpoint of that step is saved."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from typing import Any
+
+import lightning.pytorch as pl
+from torch import Tensor
+
+from blueprint.training.metrics import Row, Table
+
+
+class Recorder(pl.Callback):
+    """Rows of metrics.csv: the mean loss of an optimizer step's batches, and what stands beside it.
+
+    `tokens_per_second` is taken from the median time between batches, so that validations and saving do not count.
+    """
+
+    def __init__(self, table: Table, every: int, steps: int) -> None:
+        self.table, self.every, self.steps = table, every, steps
+        self.row: Row = {}
+        self._losses: list[Tensor] = []
+        self._step = 0
+        self._tokens = 0
+        self._times: deque[float] = deque(maxlen=20)
+        self._before: float | None = None
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds a batch takes, or None before the second one."""
+        return statistics.median(self._times) if self._times else None
+
+    @property
+    def speed(self) -> float | None:
+        """Tokens a second."""
+        return self._tokens / self.seconds if self.seconds else None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin at the step a checkpoint left."""
+        self._step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the batch; at the end of an optimizer step that is due, write its row."""
+        now = time.perf_counter()
+        if self._before is not None:
+            self._times.append(now - self._before)
+        self._before = now
+        self._tokens = batch["input_ids"].numel() * trainer.world_size
+        self._losses.append(outputs["objective"])
+        if trainer.global_step == self._step:
+            return
+        self._step = trainer.global_step
+        if self._step % self.every == 0 or self._step == self.steps or self._step == 1:
+            self.row = self._measured(trainer, pl_module, outputs)
+            if trainer.is_global_zero:
+                self.table.put(self._step, self.row)
+        self._losses.clear()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the held-out loss to the step's row."""
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        found = trainer.callback_metrics
+        values = {"validation_loss": found.get("val_loss"), "validation_bits_per_byte": found.get("val_bits_per_byte")}
+        self.table.put(trainer.global_step, {name: float(value) for name, value in values.items() if value is not None})
+
+    def _measured(self, trainer: pl.Trainer, module: Any, outputs: Any) -> Row:
+        processed = trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        row: Row = {
+            "tokens": processed * self._tokens,
+            "loss": sum(float(loss) for loss in self._losses) / len(self._losses),
+            "learning_rate": module.learning_rate,
+        }
+        if module.gradient_norm is not None:
+            row["gradient_norm"] = float(module.gradient_norm)
+        if self.speed is not None:
+            row["tokens_per_second"] = round(self.speed, 1)
+        known = {"loss", "objective", "tokens"}
+        return row | {name: float(value) for name, value in outputs.items() if name not in known}

@@ -1,0 +1,94 @@
+"""Samples of text now and then: what the model has learned so far, in its own words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from blueprint.files import write_atomic
+from blueprint.schema.spec import Samples
+from blueprint.training.error import TrainError
+
+_HEAD = re.compile(r"^=== step (\d+) ===$", re.MULTILINE)
+
+
+class Sampler(pl.Callback):
+    """Draws text every so many optimizer steps, shows it, and adds it to samples.txt.
+
+    Drawing disturbs nothing: every batch begins with generators of its own.
+    """
+
+    def __init__(self, said: Samples, tokenizer: Any, path: Path, steps: int, show: Callable[[str], None]) -> None:
+        self.said, self.tokenizer, self.path, self.steps, self.show = said, tokenizer, path, steps, show
+        self._step = 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin at the step a checkpoint left."""
+        self._step = trainer.global_step
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Draw where a step that is due has ended."""
+        step = trainer.global_step
+        if step == self._step:
+            return
+        self._step = step
+        if trainer.is_global_zero and (step % self.said.every_n_steps == 0 or step == self.steps):
+            text = draw(pl_module.model, self.tokenizer, self.said, seed=step)
+            if text is not None:
+                add(self.path, step, text)
+                self.show(f"sample at step {step}:\n{indented(text)}")
+
+
+def draw(model: Any, tokenizer: Any, said: Samples, seed: int) -> str | None:
+    """A prompt and its continuation; None for a model that writes no text."""
+    from blueprint.inference.generate import generate
+
+    if not hasattr(model, "project"):
+        return None
+    ids = torch.as_tensor(tokenizer.encode(said.prompt).copy()).long()
+    if not len(ids):
+        ids = torch.tensor([tokenizer.eos_id or 0])
+    longest = getattr(model.plan.site, "max_length", None)
+    room = said.tokens if longest is None else min(said.tokens, longest - len(ids))
+    if room < 1:
+        raise TrainError(f"`sample.prompt` takes {len(ids)} tokens, which fills the model's max_length of {longest}")
+    training = model.training
+    device = next(model.parameters()).device
+    try:
+        model.eval()
+        drawn = generate(model, ids[None].to(device), max_new_tokens=room, temperature=said.temperature, seed=seed)
+    finally:
+        model.train(training)
+    text: str = tokenizer.decode(drawn[0].tolist())
+    return text
+
+
+def add(path: Path, step: int, text: str) -> None:
+    """Append a sample to samples.txt."""
+    with open(path, "a", encoding="utf-8", errors="replace") as file:
+        file.write(f"=== step {step} ===\n{indented(text)}\n\n")
+
+
+def cut(path: Path, after: int) -> None:
+    """Remove the samples past step `after`: they belong to a future that did not happen."""
+    if not path.is_file():
+        return
+    text = path.read_text(encoding="utf-8", errors="replace")
+    for found in _HEAD.finditer(text):
+        if int(found[1]) > after:
+            write_atomic(path, text[: found.start()])
+            return
+
+
+def indented(text: str) -> str:
+    """The text with a bar before every line, so that no line of it is taken for a heading; other controls are shown."""
+    lines = re.split(r"\r\n|\r|\n", text)
+    shown = ("".join(c if c.isprintable() or c == "\t" else f"\\x{ord(c):02x}" for c in line) for line in lines)
+    return "\n".join(f"| {line}" for line in shown)

@@ -1,0 +1,143 @@
+"""Checkpoint files: written aside, synced and renamed, with a checksum beside each; read without running code.
+
+`step=000100.ckpt` is an ordinary Lightning checkpoint, `step=000100.ckpt.sha256` its checksum as `sha256sum -c` reads
+it. The checksum is written first: a checkpoint without one was not finished here, though it may be whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blueprint.files import atomic_path, sha256_file, write_atomic
+from blueprint.training.error import RestoreError
+
+_NAME = re.compile(r"step=(\d+)\.ckpt")
+_LEFTOVER = re.compile(r"\.[0-9a-f]{12}\.(?:step=\d+\.ckpt|.+\.sha256)")
+
+
+def name(step: int) -> str:
+    """The file name of the checkpoint after `step` optimizer steps."""
+    return f"step={step:06d}.ckpt"
+
+
+def step_of(path: Path) -> int | None:
+    """The step in a checkpoint's file name, or None for another file."""
+    found = _NAME.fullmatch(path.name)
+    return int(found[1]) if found else None
+
+
+def listing(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest step first."""
+    found = [(step, path) for path in folder.glob("step=*.ckpt") if (step := step_of(path)) is not None]
+    return [path for _, path in sorted(found)]
+
+
+def sidecar(path: Path) -> Path:
+    """Where a checkpoint's checksum lies."""
+    return path.with_name(path.name + ".sha256")
+
+
+def write(path: Path, checkpoint: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically: a crash at any moment leaves it whole or absent."""
+    before = sidecar(path).read_text() if sidecar(path).exists() else ""
+    with atomic_path(path) as temporary:
+        torch.save(dict(checkpoint), temporary)
+        line = f"{sha256_file(temporary)}  {path.name}\n"
+        # Until the rename, a file that is being replaced is still the whole one.
+        write_atomic(sidecar(path), line + before)
+    if before:
+        write_atomic(sidecar(path), line)
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a checkpoint file, or None where it is as it was written."""
+    if not path.is_file():
+        return "there is no such file"
+    if not path.stat().st_size:
+        return "the file is empty"
+    try:
+        said = {line.split()[0] for line in sidecar(path).read_text().splitlines() if line.strip()}
+    except (OSError, UnicodeDecodeError):
+        said = set()
+    if said:
+        return None if sha256_file(path) in said else "its content does not match its checksum"
+    if not zipfile.is_zipfile(path):
+        return "it is cut short, or no checkpoint at all"
+    # A file that was moved alone has no checksum beside it, but torch stores one for each of its parts.
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
+        return f"it cannot be read ({error})"
+    return None if bad is None else f"its part {bad} does not match its checksum"
+
+
+def newest_whole(folder: Path) -> tuple[Path | None, dict[Path, str]]:
+    """The newest undamaged checkpoint, and the damaged ones that are newer with what is wrong with them."""
+    damaged: dict[Path, str] = {}
+    for path in reversed(listing(folder)):
+        wrong = damage(path)
+        if wrong is None:
+            return path, damaged
+        damaged[path] = wrong
+    return None, damaged
+
+
+def read(path: Path, *, verify: bool = True) -> dict[str, Any]:
+    """A checkpoint's content on the CPU; tensors and plain values only, nothing in it is ever run.
+
+    Raises `RestoreError` for a file that is missing, damaged, or holds pickled code.
+    """
+    wrong = damage(path) if verify else None
+    if wrong is not None:
+        raise RestoreError(f"{path} cannot be read: {wrong}")
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        first = str(error).split("GLOBAL ")[-1].split(" was not")[0] if "GLOBAL " in str(error) else ""
+        what = f" (`{first}`)" if first else ""
+        raise RestoreError(
+            f"{path} holds pickled objects{what}, not just tensors and plain values: reading it could run code, "
+            "so it is refused"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise RestoreError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    if not isinstance(found, dict):
+        raise RestoreError(f"{path} holds a {type(found).__name__}, not a checkpoint")
+    return found
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the `keep` newest checkpoints, and what interrupted writers left; call it as the only writer."""
+    for path in listing(folder)[:-keep]:
+        path.unlink(missing_ok=True)
+        sidecar(path).unlink(missing_ok=True)
+    sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Remove half-written files and checksums without a file."""
+    for path in folder.glob(".*"):
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    for path in folder.glob("step=*.ckpt.sha256"):
+        if not path.with_suffix("").exists():
+            path.unlink(missing_ok=True)
+
+
+def weights_hash(state: Mapping[str, torch.Tensor]) -> str:
+    """A hash of named tensors, bit for bit."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
+    return digest.hexdigest()

@@ -1,0 +1,35 @@
+"""What can go wrong with a run, said so that the user can mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class TrainError(ValueError):
+    """A run that cannot go on as asked; the message says what stands in the way and what to do."""
+
+
+class RestoreError(TrainError):
+    """A file or folder that holds no model of ours: missing, damaged, foreign, or bearing code."""
+
+
+class NonFinite(TrainError):
+    """Training stopped because a number was infinite or not a number; nothing was saved after it.
+
+    `step` is the optimizer step that would have been taken, `place` says where the batch lies in the data.
+    """
+
+    def __init__(self, what: str, step: int, place: str, checkpoint: Path | None = None) -> None:
+        self.what, self.step, self.place, self.checkpoint = what, step, place, checkpoint
+        where = "\n".join(f"    {line}" for line in place.splitlines()) if place else "    unknown"
+        last = f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint had been saved yet"
+        super().__init__(
+            f"{what} at step {step}; training stopped before it could spread, and {last}\n"
+            f"  the batch lies in\n{where}\n"
+            "  = fix: lower `optimizer.lr`, clip with `trainer.gradient_clip_val`, or look at that text; "
+            "`trainer.detect_anomaly: true` names the operation"
+        )
+
+    def after(self, checkpoint: Path | None) -> NonFinite:
+        """The same error, naming the last good checkpoint."""
+        return NonFinite(self.what, self.step, self.place, checkpoint)

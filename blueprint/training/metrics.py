@@ -1,0 +1,83 @@
+"""metrics.csv: one row a logged step, readable at any moment, cut back when a run resumes from an earlier step."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from blueprint.files import write_atomic
+
+Row = dict[str, float]
+
+COLUMNS = (
+    "step",
+    "tokens",
+    "loss",
+    "learning_rate",
+    "gradient_norm",
+    "tokens_per_second",
+    "validation_loss",
+    "validation_bits_per_byte",
+)
+
+
+class Table:
+    """The rows of a metrics file, by step; values of one step share a row, however late they come."""
+
+    def __init__(self, path: Path, *, after: int | None = None) -> None:
+        """Open a file that may exist; rows past step `after` belong to a future that did not happen, and go."""
+        self.path = path
+        rows = [row for row in read(path) if after is None or row["step"] <= after]
+        self.columns = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
+        self._last: Row = rows[-1] if rows else {}
+        self._rewrite(rows[:-1])
+        if self._last:
+            self._write()
+
+    def put(self, step: int, values: Mapping[str, float]) -> None:
+        """Add values to the row of `step`, which is the last one or comes after it."""
+        if step != self._last.get("step"):
+            self._at, self._last = self.path.stat().st_size, {"step": step}
+        self._last.update(values)
+        new = [name for name in values if name not in self.columns]
+        if new:
+            self.columns += new
+            self._rewrite([row for row in read(self.path) if row["step"] != step])
+        self._write()
+
+    @property
+    def last(self) -> Row:
+        """The newest row."""
+        return dict(self._last)
+
+    def _write(self) -> None:
+        # In place: the row may have been there with fewer values.
+        with open(self.path, "r+b") as file:
+            file.seek(self._at)
+            file.write(self._lines([self._last]).encode())
+            file.truncate()
+
+    def _rewrite(self, rows: list[Row]) -> None:
+        write_atomic(self.path, ",".join(self.columns) + "\n" + self._lines(rows))
+        self._at = self.path.stat().st_size
+
+    def _lines(self, rows: Iterable[Row]) -> str:
+        out = io.StringIO()
+        writer = csv.DictWriter(out, self.columns, lineterminator="\n")
+        writer.writerows({name: _text(value) for name, value in row.items()} for row in rows)
+        return out.getvalue()
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a metrics file, absent values left out; a last line that was cut short is passed over."""
+    if not path.is_file():
+        return []
+    text = path.read_text()
+    rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+
+
+def _text(value: float) -> str:
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))

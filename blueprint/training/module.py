@@ -1,0 +1,170 @@
+"""The LightningModule around a model and its objective."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from blueprint.model.build import build_plan
+from blueprint.model.initialise import name_seed
+from blueprint.plan import Plan, plan
+from blueprint.schema.spec import Spec
+from blueprint.training.error import NonFinite
+
+#: The version of what a checkpoint holds under `blueprint`.
+FORMAT = 1
+
+
+def compile(spec: Spec) -> BlueprintModule:
+    """The LightningModule of a spec: model, objective, optimizer and schedule, ready for any Lightning Trainer.
+
+    Batches are maps of tensors as the objective reads them (`input_ids`, `labels` (B, T), …). Raises `SpecError`.
+    """
+    module = BlueprintModule(spec)
+    module.configure_model()
+    return module
+
+
+class BlueprintModule(pl.LightningModule):
+    """Trains the model of a spec; `model` holds it once `configure_model` has run."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.spec = spec
+        self.plan: Plan = plan(spec)
+        self.model: nn.Module | None = None
+        self.objective = spec.objective.build(self.plan.site)
+        #: Optimizer steps of the whole run, for the schedule; `run` knows better where epochs count too.
+        self.total_steps: int | None = spec.trainer.max_steps
+        #: What checkpoints carry beside the spec.
+        self.lock: dict[str, Any] = {}
+        #: Of the last optimizer step: the rate it took, and the gradient's norm before clipping.
+        self.learning_rate = 0.0
+        self.gradient_norm: Tensor | None = None
+        self._place: Any = None
+        self._held_out: list[Tensor] = []
+
+    def configure_model(self) -> None:
+        """Build the model, seeded by the spec; calling it again changes nothing."""
+        if self.model is None:
+            # Weights are drawn in float32 under every precision, and lowered afterwards.
+            wanted = torch.get_default_dtype()
+            torch.set_default_dtype(torch.float32)
+            try:
+                self.model = build_plan(self.plan, seed=self.spec.seed)
+            finally:
+                torch.set_default_dtype(wanted)
+            self.model.spec = self.spec  # type: ignore[assignment]
+            self.model.to(wanted)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's forward."""
+        assert self.model is not None
+        return self.model(*args, **kwargs)
+
+    def configure_optimizers(self) -> Any:
+        """The spec's optimizer, and its schedule by optimizer step."""
+        assert self.model is not None
+        optimizer = self.spec.optimizer.build(self.plan.site)(self.model.named_parameters())
+        total = self.total_steps or int(self.trainer.estimated_stepping_batches)
+        schedule = self.spec.schedule
+        scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_train_start(self) -> None:
+        """Set the learning rate by the schedule as it is now: a resumed run may have been given another length."""
+        for config in self.trainer.lr_scheduler_configs:
+            scheduler = config.scheduler
+            rates = zip(scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
+            for group, base, factor in rates:
+                group["lr"] = base * factor(scheduler.last_epoch)
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Seed every generator from the run's seed and the batch's number alone, so that no history enters."""
+        processed = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
+        seed = name_seed(self.spec.seed, f"batch {processed} rank {self.global_rank}")
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)
+
+    def training_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> dict[str, Tensor]:
+        """The loss of a batch, a mean in nats; raises `NonFinite` before a broken one reaches the weights."""
+        self._place = batch.get("place")
+        loss, metrics = self.objective(self.model, batch)
+        if not torch.isfinite(loss.detach()):
+            raise self._broken(f"the loss is {loss.item()}")
+        self.learning_rate = float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
+        self.log("loss", loss.detach(), prog_bar=True)
+        self.log("learning_rate", self.learning_rate)
+        # Lightning divides `loss` by the number of accumulated batches.
+        return {**metrics, "loss": loss, "objective": loss.detach()}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: Any = None,
+    ) -> None:
+        """Clip as the Trainer says, and note the norm before it; raises `NonFinite` for a broken gradient."""
+        gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self.gradient_norm = norm
+        # With a loss scaler, an overflow is how it learns its scale: it skips that step itself.
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if not scaled and not torch.isfinite(norm):
+            raise self._broken(f"the gradient's norm is {norm.item()}")
+        self.log("gradient_norm", norm)
+        self.clip_gradients(
+            optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
+        )
+
+    def on_validation_epoch_start(self) -> None:
+        """Begin to count anew."""
+        self._held_out = []
+
+    def validation_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> None:
+        """Add a batch to the held-out loss, weighted by its tokens."""
+        loss, metrics = self.objective(self.model, batch)
+        nats = metrics.get("loss", loss).detach().double()
+        count = metrics.get("tokens", torch.tensor(1.0, device=nats.device)).double()
+        # A batch of padding alone has a mean over nothing.
+        self._held_out.append(torch.stack([torch.where(count > 0, nats * count, 0.0), count]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean over all held-out tokens, of all processes."""
+        total = torch.stack(self._held_out).sum(0)
+        total = self.trainer.strategy.reduce(total, reduce_op="sum")
+        nats = (total[0] / total[1]).float()
+        self.log("val_loss", nats, prog_bar=True)
+        text = getattr(getattr(self.trainer, "datamodule", None), "text", None)
+        if text is not None:
+            self.log("val_bits_per_byte", text.bits_per_byte(float(nats)))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what restores the model without its YAML, as plain values."""
+        checkpoint["blueprint"] = {
+            "format": FORMAT,
+            "spec": plain_spec(self.spec),
+            "plan_hash": self.plan.hash,
+            "lock": self.lock,
+        }
+
+    def _broken(self, what: str) -> NonFinite:
+        data = getattr(self.trainer, "datamodule", None)
+        place = data.describe(self._place) if hasattr(data, "describe") and self._place is not None else ""
+        return NonFinite(what, self.trainer.global_step + 1, place)
+
+
+def plain_spec(spec: Spec) -> dict[str, Any]:
+    """A spec as plain values that read back to it, the plugins it needs included."""
+    plain = spec.to_plain()
+    if spec.plugins:
+        plain["plugins"] = list(spec.plugins)
+    return plain

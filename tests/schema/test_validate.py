@@ -1,0 +1,131 @@
+"""Every mistake is told, where it is, in the user's words."""
+
+from __future__ import annotations
+
+import pytest
+
+import blueprint as bp
+
+GOOD = """
+model:
+  type: decoder
+  d_model: 64
+  layers: 4
+  max_length: 128
+  vocab_size: 100
+  block:
+    attention: {heads: 4, kv_heads: 2}
+"""
+
+
+def told(text: str, *overrides: str) -> list[bp.Problem]:
+    with pytest.raises(bp.SpecError) as caught:
+        bp.loads(text, list(overrides))
+    return list(caught.value.problems)
+
+
+def only(text: str, *overrides: str) -> bp.Problem:
+    problems = told(text, *overrides)
+    assert len(problems) == 1, "\n".join(map(str, problems))
+    return problems[0]
+
+
+def test_the_good_spec_is_good() -> None:
+    assert bp.loads(GOOD).model.block.attention.heads == 4
+
+
+@pytest.mark.parametrize(
+    ("changed", "line", "words"),
+    [
+        (("heads: 4", "heads: 6, kv_heads: 4"), None, None),
+        (("kv_heads: 2", "kv_heads: 3"), 9, "must be a multiple of kv_heads"),
+        (("d_model: 64", "d_model: 66"), 9, "66/4, not a whole number"),
+        (("kv_heads: 2", "mask: {type: sliding, window: 500}"), 9, "never narrows a context of 128"),
+        (("kv_heads: 2", "head_dim: 9"), 9, "odd"),
+        (("kv_heads: 2", "head_dim: 9.5"), 9, "whole number"),
+        (("d_model: 64", 'd_model: "64"'), 4, 'the string "64"'),
+        (("d_model: 64", "d_model: true"), 4, "the boolean true"),
+        (("d_model: 64", "d_model: -64"), 4, "a positive whole number"),
+        (("vocab_size: 100", "vocab_size: null"), 7, "`vocab_size` must be said"),
+        (("kv_heads: 2", "scale: sqrt(d_modle)"), 9, "d_modle"),
+        (("block:", "pattern: [a]\n  block:"), 8, "no block is called `a`"),
+        (("block:", "blocks: {a: {}}\n  block:"), 8, "no layer uses the block `a`"),
+        (("block:", "overrides: {9: {}}\n  block:"), 8, "names no layer"),
+        (("block:", "overrides: {3: {}, -1: {}}\n  block:"), 8, "overridden twice"),
+        (("block:", "share: [0, 1]\n  block:"), 8, "2 groups for 4 layers"),
+        (("block:", "embedding: {positions: learned}\n  block:"), 10, "told twice"),
+    ],
+)
+def test_rules_speak_the_users_language(changed: tuple[str, str], line: int | None, words: str | None) -> None:
+    text = GOOD.replace(*changed)
+    problems = told(text)
+    if words is None:
+        return
+    found = [p for p in problems if words in p.message]
+    assert found, "\n".join(map(str, problems))
+    assert found[0].span is not None
+    assert found[0].span.line == line
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    text = GOOD.replace("layers: 4", "layrs: 4").replace("heads: 4", "heads: 5").replace("128", "many")
+    problems = told(text)
+    assert {p.span.line for p in problems if p.span} >= {5, 6, 9}
+    assert any(p.suggestion == "layers" for p in problems)
+
+
+def test_a_mistake_in_a_common_block_is_told_once_and_where_it_is_written() -> None:
+    text = (
+        GOOD.replace("kv_heads: 2", "kv_haeds: 2")
+        + "  blocks: {a: {dropout: 0.1}, b: {dropout: 0.2}}\n  pattern: [a, b]\n"
+    )
+    assert only(text).key == "model.block.attention.kv_haeds"
+
+
+def test_a_common_block_need_not_be_whole_where_no_layer_uses_it() -> None:
+    text = GOOD.replace("heads: 4, kv_heads: 2", "position: none")
+    text += "  blocks: {a: {attention: {heads: 4}}, b: {attention: {heads: 8}}}\n  pattern: [a, b]\n"
+    spec = bp.loads(text)
+    assert [spec.model.blocks[name].attention.heads for name in "ab"] == [4, 8]
+    assert spec.model.blocks["a"].attention.position.spec_name == "none"
+
+
+def test_a_field_of_another_type_is_an_error_that_says_where_it_belongs() -> None:
+    problem = only(GOOD.replace("kv_heads: 2", "mask: {type: full, window: 4}"))
+    assert problem.key.endswith("mask.window")
+    assert "sliding" in (problem.fix or "")
+
+
+def test_norms_inherit_within_one_type() -> None:
+    text = GOOD + "  norm: {type: layer, eps: 1e-3}\n  final_norm: {bias: false}\n"
+    model = bp.loads(text).model
+    assert (model.final_norm.eps, model.final_norm.bias) == (1e-3, False)
+    assert model.block.attention_norm.eps == 1e-3
+    other = bp.loads(text.replace("{bias: false}", "rms")).model.final_norm
+    assert other.spec_name == "rms"
+    assert other.eps != 1e-3
+
+
+def test_precision_is_held_against_the_device() -> None:
+    problem = only(GOOD + "trainer: {precision: 16-mixed, accelerator: cpu}\n")
+    assert problem.key == "trainer.precision"
+    assert "bf16-mixed" in problem.message
+
+
+def test_what_an_override_broke_is_told_as_the_overrides() -> None:
+    problem = only(GOOD, "model.block.attention.kv_heads=3")
+    assert "model.block.attention.kv_heads=3" in str(problem)
+
+
+def test_a_dict_is_diagnosed_like_a_file() -> None:
+    with pytest.raises(bp.SpecError, match="did you mean `layers`"):
+        bp.load({"model": {"type": "decoder", "d_model": 8, "layer": 2}})
+
+
+def test_the_resolved_spec_reads_back_as_itself() -> None:
+    spec = bp.loads(
+        GOOD + "  blocks: {a: {attention: {kv_heads: 1}}}\n  pattern: [a, block]\n  overrides: {0: {dropout: 0.1}}\n"
+    )
+    again = bp.load(spec.to_plain())
+    assert again.to_plain() == spec.to_plain()
+    assert bp.plan(bp.load(spec.to_plain(defaults=False))).hash == bp.plan(spec).hash
