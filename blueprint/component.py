@@ -45,9 +45,8 @@ C = TypeVar("C", bound="Component")
 class Section(BaseModel):
     """A part of a spec with fixed fields: frozen, strict (`"8"` is no number), nothing extra."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True, use_attribute_docstrings=True
-    )
+    # The strings below fields describe them: `blueprint.describe` reads those, and only when somebody asks.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
     #: Fields that are merged over another field of the section (variants over the common block).
     underlay: ClassVar[dict[str, str]] = {}
@@ -184,10 +183,10 @@ class Component(Section):
 
         said = {"type": value} if isinstance(value, str) else dict(value) if isinstance(value, Mapping) else None
         if said is None:
-            raise ValueError(f"expected a {cls.kind}: a name, or a map with `type`")
+            raise ValueError(f"{cls.kind} takes a name, or a map with `type`")
         name = said.pop("type", cls.fallback)
         if not isinstance(name, str):
-            raise ValueError(f"a {cls.kind} needs a `type`")
+            raise ValueError(f"{cls.kind} needs a `type`")
         return member(cls.kind, name).model_validate(said)
 
     @classmethod

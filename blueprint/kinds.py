@@ -110,8 +110,7 @@ class Objective(Component, kind="objective"):
 
 
 class Tokenizer(Component, kind="tokenizer"):
-    """Text to ids and back. Object: `encode(str) -> ids`, `decode(ids) -> str`, `vocab_size`, `eos_id`, `fingerprint`.
-    """
+    """Text to ids and back. Object: `encode(text)`, `decode(ids)`, `vocab_size`, `eos_id`, `fingerprint`."""
 
     beside: ClassVar[dict[str, Any]] = {"model.vocab_size": None}
 

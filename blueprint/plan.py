@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 from blueprint.arithmetic import ArithmeticFault
-from blueprint.component import Component, Site
+from blueprint.component import Component, Fault, Site
 from blueprint.diagnosis import Problem, SpecError
 from blueprint.kinds import Block
-from blueprint.schema.model import Model, Stack
+from blueprint.schema.model import Model, Stack, part_faults
 from blueprint.schema.spec import Spec
+from blueprint.tree import Scalar, find
 
 #: Widths of a miniature; small enough to run anything in a moment, large enough for every pattern to show.
 _SMALL = {"d_model": 32, "vocab_size": 96, "max_length": 64}
@@ -104,13 +105,18 @@ def plan(spec: Spec) -> Plan:
     if site.vocab_size is None:
         site = replace(site, vocab_size=spec.vocab_size)
     site = replace(site, float32=kept_float32(spec))
-    filled = _fill(spec, "model", partial(_filled_parts, model, site))
+    filled = _filled_parts(model, site)
     seen: dict[int, Block] = {}
     stacks: dict[str, tuple[PlanLayer, ...]] = {}
     for side, stack in model.stacks().items():
         layers = []
         for layer in stack.layer_list(site):
-            block = _fill(spec, f"model.{layer.variant}", partial(layer.block.filled, layer.site))
+            try:
+                block = layer.block.filled(layer.site)
+            except ArithmeticFault as error:
+                # Judged at the first layer that uses it, an expression of the layer may still fail in another.
+                faults = part_faults(layer.block, layer.site, f"model.{layer.variant}")
+                raise SpecError([_placed(spec, fault) for fault in faults]) from error
             # Equal layers are one object, so that whoever walks the plan can do the work once.
             block = next((other for other in seen.values() if other == block), block)
             seen[id(block)] = block
@@ -156,12 +162,14 @@ def _filled_parts(model: Model, site: Site) -> Model:
     return model.model_copy(update=update)
 
 
-def _fill(spec: Spec, path: str, make: Callable[[], Any]) -> Any:
-    try:
-        return make()
-    except ArithmeticFault as error:
-        span = spec.root.span if spec.root is not None else None
-        raise SpecError([Problem("rule", str(error), tuple(path.split(".")), span)]) from error
+def _placed(spec: Spec, fault: Fault) -> Problem:
+    """A fault as a problem at its place in the text, where the spec has one."""
+    path = tuple((fault.at or "model").split("."))
+    if spec.root is None:
+        return Problem("rule", fault.message, path, fix=fault.fix)
+    node, entry, _ = find(spec.root, path)
+    span = node.span if isinstance(node, Scalar) or entry is None else entry.span
+    return Problem("rule", fault.message, path, span, fix=fault.fix)
 
 
 def _walk(part: Component, site: Site) -> Iterator[tuple[str, Component, Site]]:

@@ -19,7 +19,7 @@ LENGTH = 2048
 
 
 def plan_text(plan: Plan) -> str:
-    """The plan as text: a head line, then a line for every part outside the layers and in each group of equal layers."""
+    """The plan as text: a head line, then a line for every part outside the layers and in each group of layers."""
     rows = list(_rows(plan))
     column = max(len(name) for name, _ in rows) + 2
     lines = [f"{plan.name}: {_model_line(plan)}", f"plan {plan.hash}", ""]

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What a rule found; `at` is a dotted path below the component it stands in (default: what the rule reads first)."""
+    """What a rule found; `at` is a dotted path below its component (default: what its rule reads first)."""
 
     message: str
     at: str | None = None

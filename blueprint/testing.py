@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from blueprint.component import Component, Section
+from blueprint.describe import descriptions
 from blueprint.registry import member, members, names
 from blueprint.schema.shape import Shape, fields
 from blueprint.schema.spec import Spec
@@ -53,7 +54,7 @@ class Case:
 
     @cached_property
     def model(self) -> Any:
-        """The built model in evaluation mode, its parameters moved off their initial values (norms of 1 hide mistakes)."""
+        """The built model, evaluating, its parameters moved off their initial values (norms of 1 hide mistakes)."""
         import torch
 
         from blueprint.model.face import build
@@ -182,7 +183,7 @@ def _documentation_names_purpose_and_source(case: Case) -> None:
     text = case.cls.__doc__ or ""
     assert len(text) > 20, "the class has no docstring"
     assert re.search(r"\b(1[89]|20)\d\d\b|https?://", text), "the docstring names no source: a year or an address"
-    bare = [name for name, info in case.cls.model_fields.items() if not info.description]
+    bare = [name for name in case.cls.model_fields if name not in descriptions(case.cls)]
     assert not bare, f"no description of {', '.join(bare)}: put a docstring under each field"
 
 

@@ -48,7 +48,7 @@ def test_a_writer_killed_before_the_rename_leaves_the_old_file(tmp_path: Path) -
             temporary.write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
 
-    child = FORK.Process(target=die)
+    child = FORK.Process(target=die, daemon=True)
     child.start()
     child.join()
     assert child.exitcode == -signal.SIGKILL
@@ -89,7 +89,7 @@ def test_a_second_process_is_told_who_holds_the_lock_until_the_holder_dies(tmp_p
             held.set()
             signal.pause()
 
-    child = FORK.Process(target=hold)
+    child = FORK.Process(target=hold, daemon=True)
     child.start()
     assert held.wait(20)
     with (
@@ -112,7 +112,7 @@ def test_a_waiting_locker_goes_on_when_the_holder_lets_go(tmp_path: Path) -> Non
             order.put("in")
 
     with files.lock(path):
-        child = FORK.Process(target=waiting)
+        child = FORK.Process(target=waiting, daemon=True)
         child.start()
         assert order.get() == "asks"
         child.join(0.2)
@@ -132,7 +132,7 @@ def test_the_forks_of_a_holder_do_not_keep_its_lock(tmp_path: Path) -> None:
             forked.put(worker)
             signal.pause()
 
-    holder = FORK.Process(target=hold)
+    holder = FORK.Process(target=hold, daemon=True)
     holder.start()
     worker = forked.get()
     try:

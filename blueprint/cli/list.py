@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,19 +30,25 @@ def command(
     listing = registry()
     if kind is not None and kind not in listing:
         meant = nearest(kind, listing)
-        raise Mistake(
-            f"no kind is called `{kind}`; " + (f"did you mean `{meant}`?" if meant else f"there are {', '.join(listing)}")
-        )
+        hint = f"did you mean `{meant}`?" if meant else f"there are {', '.join(listing)}"
+        raise Mistake(f"no kind is called `{kind}`; {hint}")
     chosen = {kind: listing[kind]} if kind is not None else listing
     if json:
         emit(chosen)
         return
-    rows = []
-    for name, members in chosen.items():
-        for index, (member, facts) in enumerate(members.items()):
-            about = facts["about"] if kind is not None else facts["about"].split(" (")[0].split(": ")[0].rstrip(".")
-            rows.append([name if not index else "", member, facts["source"], about])
-    typer.echo(table(rows, ["kind", "member", "source", "what it is"]))
+    rows = [
+        [name if not index else "", member, facts["package"], facts["about"] if kind else brief(facts["about"])]
+        for name, members in chosen.items()
+        for index, (member, facts) in enumerate(members.items())
+    ]
+    typer.echo(table(rows, ["kind", "member", "from", "what it is"]))
+    if kind is not None:
+        typer.echo("\n" + table([[member, facts["source"]] for member, facts in chosen[kind].items()]))
+
+
+def brief(about: str) -> str:
+    """The beginning of a description: what it is, without its formula and its source."""
+    return re.split(r": |; | \((?=[A-Z])|, \w = ", about)[0].rstrip(".:")
 
 
 def load_plugins(references: list[str] | None) -> None:
@@ -49,6 +57,12 @@ def load_plugins(references: list[str] | None) -> None:
 
     for reference in references or ():
         load_plugin(reference, Path.cwd())
+
+
+def package(cls: type) -> str:
+    """Where a component comes from: a package's name, or a user's file."""
+    first = cls.__module__.split(".")[0]
+    return Path(sys.modules[cls.__module__].__file__ or "").name if first.startswith("blueprint_plugin") else first
 
 
 def registry() -> dict[str, dict[str, dict[str, Any]]]:
@@ -63,6 +77,7 @@ def registry() -> dict[str, dict[str, dict[str, Any]]]:
             cls.spec_name: {
                 "about": class_doc(cls),
                 "source": class_place(cls),
+                "package": package(cls),
                 "version": cls.version,
                 "traits": sorted(cls.traits),
             }

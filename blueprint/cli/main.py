@@ -1,4 +1,4 @@
-"""`blueprint`: finds the command that is asked for and imports no other; ends with 0, 1 (your spec) or 2 (our fault)."""
+"""`blueprint`: imports the command that is asked for and no other; ends with 0, 1 (your spec) or 2 (our fault)."""
 
 from __future__ import annotations
 

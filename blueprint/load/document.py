@@ -10,7 +10,7 @@ from typing import Any
 from blueprint.diagnosis import Problem, SpecError
 from blueprint.load import overrides as overriding
 from blueprint.load.dump import dump
-from blueprint.load.extends import Gathering, joined
+from blueprint.load.extends import File, Gathering, joined
 from blueprint.load.interpolate import interpolate
 from blueprint.load.plugins import load_plugins
 from blueprint.load.reader import scan, source_of
@@ -47,10 +47,8 @@ def document(
     that is missing, a newer version, a plugin that is not allowed or fails.
     """
     gathering = Gathering()
-    if isinstance(spec, Mapping) or text:
-        file = _from_text(spec, gathering)
-    else:
-        file = gathering.file(str(spec))
+    read = isinstance(spec, Mapping) or text
+    file = _from_text(spec, gathering) if read else gathering.file(str(spec))
     if file is None or not gathering.whole:
         raise SpecError(gathering.problems)
     plugins, refused = load_plugins(file.all_plugins(), allow_plugins)
@@ -65,7 +63,7 @@ def document(
     return Document(resolved.root, problems, gathering.paths, plugins, resolved.broken)
 
 
-def _from_text(spec: Any, gathering: Gathering) -> Any:
+def _from_text(spec: Any, gathering: Gathering) -> File | None:
     name = "<dict>" if isinstance(spec, Mapping) else "<string>"
     try:
         text = dump(spec) if isinstance(spec, Mapping) else str(spec)

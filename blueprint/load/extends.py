@@ -75,7 +75,8 @@ class Gathering:
 
     def _gather(self, reading: Reading, chain: list[tuple[str, str]]) -> File | None:
         if reading.node is None:
-            return self._fatal()
+            self.whole = False
+            return None
         if not isinstance(reading.node, Map):
             message = "a spec is a map of sections, with at least `model:`"
             self._fatal(Problem("not-a-map", message, span=reading.node.span))
@@ -101,17 +102,22 @@ class Gathering:
         path, problem = locate(name)
         if path is None:
             assert problem is not None
-            return self._fatal(replace(problem, path=("extends",), span=said.span))
+            self._fatal(replace(problem, path=("extends",), span=said.span))
+            return None
         key = str(path.resolve())
         if key in [known for _, known in chain]:
             names = [each for each, _ in chain]
             start = [known for _, known in chain].index(key)
-            return wrong(f"this goes in a circle: {' extends '.join([*names[start:], name])}", "remove one of these")
+            wrong(f"this goes in a circle: {' extends '.join([*names[start:], name])}", "remove one of these")
+            return None
         self._files += 1
         if len(chain) >= MAX_DEPTH:
-            return wrong(f"specs extend each other at most {MAX_DEPTH} deep")
+            wrong(f"specs extend each other at most {MAX_DEPTH} deep")
+            return None
         if self._files > MAX_FILES:
-            return wrong(f"a spec is made of at most {MAX_FILES} files") if self.whole else None
+            if self.whole:
+                wrong(f"a spec is made of at most {MAX_FILES} files")
+            return None
         reading = self._read(path, name)
         if reading.node is None and reading.problems and reading.problems[0].code == "missing-file":
             # Said where it is asked for: the missing file itself has no text to point into.
@@ -120,9 +126,12 @@ class Gathering:
                 self.problems.remove(first)
             message = f"`{name}`: {first.message}"
             hint = os.path.relpath(first.suggestion, said.span.source.directory or ".") if first.suggestion else None
-            return self._fatal(Problem("extends", message, ("extends",), said.span, hint))
+            self._fatal(Problem("extends", message, ("extends",), said.span, hint))
+            return None
         if self._nodes + reading.count > MAX_NODES:
-            return wrong(f"a spec and what it extends have at most {MAX_NODES:,} values") if self.whole else None
+            if self.whole:
+                wrong(f"a spec and what it extends have at most {MAX_NODES:,} values")
+            return None
         return self._gather(reading, [*chain, (name, key)])
 
     def _texts(self, root: Map, key: str) -> list[Scalar]:

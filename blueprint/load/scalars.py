@@ -60,5 +60,5 @@ def hint(text: str) -> str | None:
 
 def glued(text: str) -> str | None:
     """What to tell someone who left out the space after a key's colon."""
-    found = _GLUED.search(text)
+    found = _GLUED.search(text) if "${" not in text else None
     return f"if `{found[1]}` was meant as a key, put a space after its colon" if found else None

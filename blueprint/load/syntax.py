@@ -110,6 +110,8 @@ def _bracket(said: str, about: str, where: _Where, start: _Where) -> Problem | N
         return start.problem(f"the {start.character} that opens here is never closed", f"end it with {close}")
     if "node content" in said and where.character and where.character in "]},":
         return where.problem(f"`{where.character}` stands where a value is expected", "quote it, or remove it")
+    if "flow node" in about:
+        return where.problem("the text ends inside [ ] or { }", "close what was opened")
     return None
 
 

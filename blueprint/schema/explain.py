@@ -10,6 +10,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from blueprint.component import KINDS, Component, Section, place
+from blueprint.describe import descriptions
 from blueprint.diagnosis import nearest
 from blueprint.registry import kinds, member, members, names
 from blueprint.schema.expect import expectation
@@ -163,7 +164,7 @@ def _explained(spot: _Spot, path: str, root: Map | None) -> Explanation:
     found = find(root, tuple(path.split("."))) if root is not None else None
     return Explanation(
         path,
-        " ".join((info.description or "").split()),
+        descriptions(spot.owner).get(name, ""),
         owner=_label(spot.owner),
         expects=_expects(shape),
         default=_default(info, shape)
@@ -209,16 +210,14 @@ def _members(shape: Shape) -> tuple[Entry, ...]:
 
 
 def _keys(cls: type[Section]) -> tuple[Entry, ...]:
-    return tuple(
-        Entry(info.alias or name, " ".join((info.description or "").split())) for name, info in cls.model_fields.items()
-    )
+    return tuple(Entry(info.alias or name, descriptions(cls).get(name, "")) for name, info in cls.model_fields.items())
 
 
 def _expects(shape: Shape) -> str:
     null = " or null" if shape.optional else ""
     if shape.form == "slot":
         many = ", or a list of them" if shape.many else ""
-        return f"a {shape.kind}: {', '.join(names(shape.kind))}{many}{null}"
+        return f"{'an' if shape.kind[0] in 'aeiou' else 'a'} {shape.kind}: {', '.join(names(shape.kind))}{many}{null}"
     if shape.form == "section":
         return f"a map{null}"
     if shape.form in ("list", "map"):

@@ -12,7 +12,8 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from blueprint.component import KINDS, Component, Section
-from blueprint.registry import members, names
+from blueprint.describe import descriptions
+from blueprint.registry import members
 from blueprint.schema.json_leaf import INTERPOLATION, INTERPOLATION_TEXT, Json, any_of, leaf
 from blueprint.schema.shape import Shape, fields
 from blueprint.schema.spec import Spec
@@ -74,8 +75,9 @@ class _Writer:
         if shape.form in ("list", "map"):
             assert shape.item is not None
             item = self.value(shape.item, partial)
-            many: Json = {"type": "array", "items": item}
-            return many if shape.form == "list" else {"type": "object", "additionalProperties": item}
+            if shape.form == "list":
+                return {"anyOf": [{"type": "array", "items": item}, INTERPOLATION]}
+            return {"anyOf": [{"type": "object", "additionalProperties": item}, INTERPOLATION]}
         return leaf(shape.annotation)
 
     def slot(self, shape: Shape, partial: bool) -> Json:
@@ -116,10 +118,11 @@ class _Writer:
         # A field that others are merged over need be whole only where it stands alone.
         under = set(cls.underlay.values())
         shapes = fields(cls)
-        for key, info in infos(cls).items():
+        for name, info in cls.model_fields.items():
+            key = info.alias or name
             shape = shapes[key]
             loose = partial or key in cls.underlay or key in under
-            properties[key] = described(self.value(shape, loose), info, shape)
+            properties[key] = described(self.value(shape, loose), descriptions(cls).get(name), info, shape)
         for old, new in getattr(cls, "renamed", {}).items():
             properties[old] = {**properties[new], "deprecated": True, "description": f"Now called `{new}`."}
         out: Json = {
@@ -174,11 +177,11 @@ def about(cls: type) -> str:
     return " ".join((inspect.getdoc(cls) or "").split())
 
 
-def described(schema: Json, info: FieldInfo, shape: Shape) -> Json:
+def described(schema: Json, about: str | None, info: FieldInfo, shape: Shape) -> Json:
     """A field's schema with its description and its default."""
     out = dict(schema)
-    if info.description:
-        out["description"] = " ".join(info.description.split())
+    if about:
+        out["description"] = about
     if not info.is_required() and info.default_factory is None:
         default: Any = info.default
         out["default"] = default.to_plain(defaults=False) if isinstance(default, Section) else default

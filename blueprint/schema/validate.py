@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from blueprint.component import KINDS, Component, Fault, Section
+from blueprint.describe import descriptions
 from blueprint.diagnosis import Problem, nearest
 from blueprint.registry import UnknownComponent, member, names
 from blueprint.schema.expect import choices, described, expectation
@@ -229,14 +230,15 @@ class _Walk:
         """What stands where nothing was said: the inherited node, None for the field's default, or a problem."""
         if shape.inherit:
             return context.get(shape.kind) or _as_map(None, shape.type_name(None), blame)
-        info = next(i for n, i in cls.model_fields.items() if (i.alias or n) == key)
+        name, info = next((n, i) for n, i in cls.model_fields.items() if (i.alias or n) == key)
         if not info.is_required():
             # A slot's default is a member with norms of its own to inherit: it is read like anything said.
             if shape.form == "slot" and shape.default is not None:
                 return from_plain(shape.default, blame)
             return None
         if key not in guesses:
-            about = f": {info.description.splitlines()[0].rstrip('.')}" if info.description else ""
+            said = descriptions(cls).get(name, "")
+            about = f": {said.rstrip('.')}" if said else ""
             self.report("missing-key", f"`{key}` is required by {_label(cls)}{about}", (*path, key), blame)
         return INVALID
 
@@ -247,12 +249,13 @@ class _Walk:
             # JSON's strictness is the one meant here: a list may be a tuple, but no string is a number.
             return _adapter(annotation).validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            first = error.errors()[0]
-        where, inner = node, [str(step) for step in first["loc"]]
-        reached = find(node, tuple(inner))
-        steps = tuple(inner[: reached[2]])
-        where = reached[0]
-        if first["type"] == "value_error":
+            # Of a union's branches, the one that got furthest into the value is the one that was meant.
+            first, where, steps = max(
+                ((e, *_reached(node, e["loc"])) for e in error.errors()), key=lambda found: len(found[2])
+            )
+        if steps and first["type"] == "literal_error":
+            message = f"expected {first['ctx']['expected']}, got {described(where)}".replace("'", "")
+        elif first["type"] == "value_error":
             message = str(first["msg"]).removeprefix("Value error, ")
         else:
             message = f"expected {expectation(annotation)}, got {described(where)}"
@@ -293,6 +296,16 @@ class _Walk:
             suggestion=fault.suggestion,
             notes=tuple(dict.fromkeys(notes)),
         )
+
+
+def _reached(node: Node, loc: tuple[int | str, ...]) -> tuple[Node, tuple[str, ...]]:
+    """The node pydantic's `loc` means; steps that are names of a union's branches are not in the text."""
+    steps: tuple[str, ...] = ()
+    for step in map(str, loc):
+        inner, _, taken = find(node, (step,))
+        if taken:
+            node, steps = inner, (*steps, step)
+    return node, steps
 
 
 def _establishes(shape: Shape) -> bool:

@@ -17,6 +17,7 @@ from blueprint.model.initialise import name_seed
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 from blueprint.training.error import NonFinite
+from blueprint.training.folder import plain_spec
 
 #: The version of what a checkpoint holds under `blueprint`.
 FORMAT = 1
@@ -64,15 +65,19 @@ class BlueprintModule(pl.LightningModule):
             self.model.spec = self.spec  # type: ignore[assignment]
             self.model.to(wanted)
 
+    def require_model(self) -> nn.Module:
+        """The model, built if it was not yet."""
+        self.configure_model()
+        assert self.model is not None
+        return self.model
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The model's forward."""
-        assert self.model is not None
-        return self.model(*args, **kwargs)
+        return self.require_model()(*args, **kwargs)
 
     def configure_optimizers(self) -> Any:
         """The spec's optimizer, and its schedule by optimizer step."""
-        assert self.model is not None
-        optimizer = self.spec.optimizer.build(self.plan.site)(self.model.named_parameters())
+        optimizer = self.spec.optimizer.build(self.plan.site)(self.require_model().named_parameters())
         total = self.total_steps or int(self.trainer.estimated_stepping_batches)
         schedule = self.spec.schedule
         scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))
@@ -162,9 +167,3 @@ class BlueprintModule(pl.LightningModule):
         return NonFinite(what, self.trainer.global_step + 1, place)
 
 
-def plain_spec(spec: Spec) -> dict[str, Any]:
-    """A spec as plain values that read back to it, the plugins it needs included."""
-    plain = spec.to_plain()
-    if spec.plugins:
-        plain["plugins"] = list(spec.plugins)
-    return plain

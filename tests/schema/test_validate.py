@@ -129,3 +129,18 @@ def test_the_resolved_spec_reads_back_as_itself() -> None:
     again = bp.load(spec.to_plain())
     assert again.to_plain() == spec.to_plain()
     assert bp.plan(bp.load(spec.to_plain(defaults=False))).hash == bp.plan(spec).hash
+
+
+def test_an_expression_without_a_value_is_told_at_its_field() -> None:
+    problem = only(GOOD.replace("kv_heads: 2", "scale: 1 / layer"))
+    assert problem.key == "model.block.attention.scale"
+    late = bp.loads(GOOD.replace("kv_heads: 2", "scale: 1 / (layer - 2)"))
+    with pytest.raises(bp.SpecError) as caught:
+        bp.plan(late)
+    assert caught.value.problems[0].key == "model.block.attention.scale"
+    assert caught.value.problems[0].span.line == 9
+
+
+def test_a_wrong_word_in_a_list_is_told_at_its_place() -> None:
+    problem = only(GOOD.replace("kv_heads: 2", "bias: [q, x]"))
+    assert problem.key == "model.block.attention.bias.1"

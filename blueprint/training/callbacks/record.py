@@ -19,7 +19,7 @@ class Recorder(pl.Callback):
     `tokens_per_second` is taken from the median time between batches, so that validations and saving do not count.
     """
 
-    def __init__(self, table: Table, every: int, steps: int) -> None:
+    def __init__(self, table: Table | None, every: int, steps: int) -> None:
         self.table, self.every, self.steps = table, every, steps
         self.row: Row = {}
         self._losses: list[Tensor] = []
@@ -57,13 +57,13 @@ class Recorder(pl.Callback):
         self._step = trainer.global_step
         if self._step % self.every == 0 or self._step == self.steps or self._step == 1:
             self.row = self._measured(trainer, pl_module, outputs)
-            if trainer.is_global_zero:
+            if self.table is not None:
                 self.table.put(self._step, self.row)
         self._losses.clear()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the held-out loss to the step's row."""
-        if trainer.sanity_checking or not trainer.is_global_zero:
+        if trainer.sanity_checking or self.table is None:
             return
         found = trainer.callback_metrics
         values = {"validation_loss": found.get("val_loss"), "validation_bits_per_byte": found.get("val_bits_per_byte")}

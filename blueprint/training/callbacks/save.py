@@ -45,7 +45,7 @@ class Saver(Checkpoint):
         self.folder, self.every, self.keep, self.steps, self.stop = folder, every, keep, steps, stop
         self.newest: Path | None = None
         self._step = 0
-        self._pending = False
+        self._stepped = self._pending = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin at the step a checkpoint left, listening for signals."""
@@ -56,7 +56,8 @@ class Saver(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save, or leave it to the end of the validation that comes now."""
-        if trainer.global_step == self._step:
+        self._stepped = trainer.global_step != self._step
+        if not self._stepped:
             return
         step = self._step = trainer.global_step
         last, stopping = step >= self.steps, self._asked(trainer)
@@ -73,7 +74,8 @@ class Saver(Checkpoint):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save the step the validation belongs to."""
-        if trainer.sanity_checking or not trainer.state.fn == "fit":
+        # A validation may also fall into an accumulation, where nothing is saved.
+        if trainer.sanity_checking or trainer.state.fn != "fit" or not self._stepped:
             return
         stopping = self._asked(trainer)
         if self._pending or stopping:

@@ -1,12 +1,13 @@
 """UTF-8 bytes as tokens."""
 
 from collections.abc import Iterable
-from typing import Any, Self
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Self
 
 from blueprint.component import Site, register
 from blueprint.kinds import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @register("byte")
@@ -32,12 +33,16 @@ class Byte(Tokenizer):
         """Itself: there is nothing to learn."""
         return self
 
-    def encode(self, text: str) -> np.ndarray[Any, Any]:
+    def encode(self, text: str) -> "np.ndarray[Any, Any]":
         """The UTF-8 bytes of `text`, (bytes,) uint8, without an end. Never fails: lone surrogates have bytes too."""
+        import numpy as np
+
         return np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of `ids`, for streaming, where a character may come in parts; ids that are no byte are left out."""
+        import numpy as np
+
         array = np.asarray(ids if hasattr(ids, "__len__") else list(ids), dtype=np.int64)
         return array[(array >= 0) & (array < 256)].astype(np.uint8).tobytes()
 

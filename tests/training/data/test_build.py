@@ -97,7 +97,7 @@ def test_a_builder_killed_at_any_moment_leaves_nothing_that_is_used(make, invent
         make(documents, Deadly())
 
     for at in (1, 20, 40, 41):
-        child = FORK.Process(target=killed, args=(at,))
+        child = FORK.Process(target=killed, args=(at,), daemon=True)
         child.start()
         child.join()
         assert child.exitcode == -signal.SIGKILL
@@ -132,7 +132,7 @@ def test_of_two_builders_one_builds_and_the_other_waits_and_reuses(make, documen
     def run() -> None:
         results.put(int(make(documents, Slow()).train.ids.astype(np.int64).sum()))
 
-    first, second = FORK.Process(target=run), FORK.Process(target=run)
+    first, second = FORK.Process(target=run, daemon=True), FORK.Process(target=run, daemon=True)
     first.start()
     assert begun.wait(20)
     second.start()

@@ -1,0 +1,6 @@
+"""What a model costs: measured on shapes alone, never claimed by a formula."""
+
+from blueprint.cost.cost import cost
+from blueprint.cost.report import Cost, Layers, Memory
+
+__all__ = ["Cost", "Layers", "Memory", "cost"]

@@ -1,0 +1,108 @@
+"""`bp.cost`: everything measured, or said to be unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from torch import nn
+
+from blueprint.cost import flops, memory, parameters
+from blueprint.cost.reduce import measured
+from blueprint.cost.report import Cost, Memory
+from blueprint.model.build import build_plan
+from blueprint.plan import Plan, plan
+from blueprint.schema.spec import Spec
+
+T = TypeVar("T")
+
+
+def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
+    """What a spec's model costs for `batch` sequences of `length` tokens, under the spec's precision.
+
+    `length` is the spec's `data.length` where nothing is said, else the model's `max_length`. The model is built on the
+    meta device and run without values: nothing is allocated, whatever its size. What cannot be told without data is
+    None in the result, with the reason in its `unknown`.
+    Raises ValueError for a length or batch below 1 or a length the model has no positions for, and `SpecError`.
+    """
+    written = plan(spec)
+    length = _length(spec, written, length, batch)
+    model = memory.cast(build_plan(written, device="meta"), spec.trainer.precision)
+    unknown: dict[str, str] = {}
+
+    def known(names: tuple[str, ...], find: Callable[[], T]) -> T | None:
+        try:
+            return find()
+        except Exception as error:  # a part may do anything; what it did is the reason
+            reason = f"{type(error).__name__}: {(str(error).strip() or 'no more is known').splitlines()[0]}"
+            unknown.update(dict.fromkeys(names, f"it does not run without data ({reason})"))
+            return None
+
+    def at_length(names: tuple[str, ...], find: Callable[[int], T]) -> T | None:
+        if length is None:
+            unknown.update(dict.fromkeys(names, "no length: the spec says neither data.length nor model.max_length"))
+            return None
+        return known(names, lambda: find(length))
+
+    work = at_length(
+        ("flops_forward", "flops_attention", "flops_training", "flops_per_token"),
+        lambda n: measured(written, lambda part: flops.operations(part, n, batch)),
+    )
+    acts = at_length(
+        ("memory.activations", "memory.training"),
+        lambda n: measured(written, lambda part: memory.activations(spec, part, n, batch)),
+    )
+    state = known(("memory.optimizer", "memory.training"), lambda: memory.optimizer_state(spec, model, written))
+    held, gradients = memory.weights(model)
+    one_more, whole = _cache(model, length, batch, unknown, known)
+    return Cost(
+        name=written.name,
+        length=length,
+        batch=batch,
+        precision=spec.trainer.precision,
+        parameters=parameters.total(model),
+        active_parameters=parameters.active(model),
+        by_part=parameters.by_part(model),
+        layers=parameters.by_layer(model, written),
+        flops_forward=work and work["forward"],
+        flops_attention=work and work["attention"],
+        flops_training=work and work["training"],
+        cache_bytes_per_token=one_more,
+        cache_bytes=whole,
+        memory=Memory(held, gradients, state, acts and acts["activations"]),
+        unknown=unknown,
+    )
+
+
+def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | None:
+    """The length to measure at."""
+    longest = written.site.max_length
+    if length is None:
+        length = spec.data.length if spec.data and spec.data.length else longest
+    if batch < 1 or (length is not None and length < 1):
+        raise ValueError(f"length and batch must be 1 or more, got {length} and {batch}")
+    if length is not None and longest is not None and length > longest:
+        for _, part, _ in written.parts():
+            if "needs_length" in part.traits:
+                raise ValueError(f"{length} tokens: the model's {part.spec_name} {part.kind} end at max_length {longest}")
+    return length
+
+
+def _cache(
+    model: Any, length: int | None, batch: int, unknown: dict[str, str], known: Callable[..., Any]
+) -> tuple[int | None, int | None]:
+    """Bytes that one more token of one sequence adds to the state, and those of the whole."""
+    names = ("cache_bytes_per_token", "cache_bytes")
+    if not model.incremental:
+        unknown.update(dict.fromkeys(names, "a layer has no state: every token is decoded from the whole sequence"))
+        return None, None
+    if length is None:
+        unknown["cache_bytes"] = "no length: the spec says neither data.length nor model.max_length"
+
+    def bytes_at(rows: int, tokens: int) -> int:
+        held: int = model.new_state(rows, tokens).nbytes
+        return held
+
+    at = length or 1
+    one_more = known(names, lambda: bytes_at(1, at + 1) - bytes_at(1, at))
+    return one_more, None if one_more is None or length is None else bytes_at(batch, length)

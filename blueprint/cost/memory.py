@@ -1,0 +1,137 @@
+"""Memory, from shapes alone: a training step under fake tensors, and what stands beside it."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from blueprint.model.build import with_hook
+from blueprint.plan import Plan
+from blueprint.schema.spec import Spec
+
+_DTYPES = {"bf16": torch.bfloat16, "16": torch.float16, "32": torch.float32, "64": torch.float64}
+
+
+def cast(model: nn.Module, precision: str) -> nn.Module:
+    """The model as it is held under a precision of the trainer."""
+    width, how = precision.split("-")
+    return model.to(_DTYPES[width]) if how == "true" and width != "32" else model
+
+
+def computing(precision: str) -> AbstractContextManager[Any]:
+    """Autocast where a precision is mixed."""
+    width, how = precision.split("-")
+    return torch.autocast("cpu", _DTYPES[width]) if how == "mixed" else nullcontext()
+
+
+def weights(model: nn.Module) -> tuple[int, int]:
+    """Bytes of parameters and buffers, and of the gradients."""
+    parameters = list(model.parameters())
+    held = sum(each.nbytes for each in (*parameters, *model.buffers()))
+    return held, sum(each.nbytes for each in parameters if each.requires_grad)
+
+
+def optimizer_state(spec: Spec, model: nn.Module, plan: Plan) -> int:
+    """Bytes the spec's optimizer keeps after a step, by taking one on the meta device."""
+    optimizer = spec.optimizer.build(plan.site)(model.named_parameters())
+    for parameter in model.parameters():
+        parameter.grad = torch.empty_like(parameter)
+    optimizer.step()
+    model.zero_grad(set_to_none=True)
+    kept = tree_leaves([optimizer.state[parameter] for parameter in model.parameters()])
+    return sum(each.nbytes for each in kept if isinstance(each, Tensor))
+
+
+def activations(spec: Spec, plan: Plan, length: int, batch: int) -> dict[str, int]:
+    """The most bytes a training step holds at once beyond weights and gradients, on one device, with CPU's kernels."""
+    objective = spec.objective.build(plan.site)
+    plan = with_hook(plan)
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.random.fork_rng(devices=()):
+        model = cast(plan.model.build(plan.site)(plan), spec.trainer.precision).train()
+        ids_BT = torch.zeros(batch, length, dtype=torch.int64)
+        with Ledger(model) as ledger:
+            with computing(spec.trainer.precision):
+                loss, _ = objective(model, {"input_ids": ids_BT, "labels": ids_BT})
+            ledger.begin_backward()
+            loss.backward()
+            del loss
+    return {"activations": ledger.peak()}
+
+
+class Ledger(TorchDispatchMode):
+    """Writes down every storage that operations make and let go of, and so what they hold at most.
+
+    A new gradient counts while the forward makes it, as the last step's gradient then still stands beside it (Lightning
+    clears gradients between forward and backward); from the backward on it takes that one's place.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.events: list[tuple[int, int]] = []  # (which storage, bytes it adds or frees)
+        self.backward: int | None = None  # how many events came before it
+        self.gradients: set[int] = set()
+        self.serial = itertools.count()
+        self.alive: dict[int, int] = {}  # storage address → serial
+        self.watched: list[weakref.ref[Any]] = []
+        self.outside = {self._address(each) for each in (*model.parameters(), *model.buffers())}
+        for parameter in model.parameters():
+            parameter.register_post_accumulate_grad_hook(self._accumulated)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for each in tree_leaves(out):
+            if isinstance(each, Tensor):
+                self._note(each)
+        return out
+
+    def begin_backward(self) -> None:
+        """The forward is over."""
+        self.backward = len(self.events)
+
+    def peak(self) -> int:
+        """The most bytes held at one time."""
+        most = held = 0
+        standing: dict[int, int] = {}
+        for index, (serial, change) in enumerate(self.events):
+            if index == self.backward:
+                held -= sum(standing.pop(each, 0) for each in self.gradients)
+            if serial in self.gradients and self.backward is not None and index >= self.backward:
+                continue
+            standing[serial] = standing.get(serial, 0) + change
+            held += change
+            most = max(most, held)
+        return most
+
+    def _note(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        address, count = storage._cdata, storage.nbytes()
+        if address in self.outside or address in self.alive or not count:
+            return
+        serial = self.alive[address] = next(self.serial)
+        self.events.append((serial, count))
+
+        def freed(_: Any) -> None:
+            self.alive.pop(address, None)
+            self.events.append((serial, -count))
+
+        self.watched.append(weakref.ref(storage, freed))
+
+    def _accumulated(self, parameter: Tensor) -> None:
+        assert parameter.grad is not None
+        serial = self.alive.get(self._address(parameter.grad))
+        if serial is not None:
+            self.gradients.add(serial)
+
+    @staticmethod
+    def _address(tensor: Tensor) -> int:
+        address: int = tensor.untyped_storage()._cdata
+        return address

@@ -1,0 +1,177 @@
+"""What was measured, as data and as a table; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from blueprint.cost.units import count, flops, size
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A run of equal layers; `parameters` and `by_part` are of one of them, `own` how many have weights of their own."""
+
+    side: str
+    indices: tuple[int, ...]
+    variant: str
+    parameters: int
+    by_part: dict[str, int]
+    own: int
+
+    @property
+    def span(self) -> str:
+        """The layers meant, as `3` or `0-31`."""
+        first, last = self.indices[0], self.indices[-1]
+        return str(first) if first == last else f"{first}-{last}"
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "side": self.side,
+            "layers": list(self.indices),
+            "variant": self.variant,
+            "parameters": self.parameters,
+            "by_part": self.by_part,
+            "own": self.own,
+        }
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one training step on one device; `activations` is the most a step holds beyond the other three."""
+
+    weights: int
+    gradients: int
+    optimizer: int | None
+    activations: int | None
+
+    @property
+    def training(self) -> int | None:
+        """All together: the gradients of the step before still stand while the next forward runs."""
+        parts = (self.weights, self.gradients, self.optimizer, self.activations)
+        return None if None in parts else sum(part for part in parts if part is not None)
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready values."""
+        return {
+            "weights": self.weights,
+            "gradients": self.gradients,
+            "optimizer": self.optimizer,
+            "activations": self.activations,
+            "training": self.training,
+        }
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a model costs in parameters, operations and bytes; None is unknown, and `unknown` says why.
+
+    Parameters are counted once, however often they are used. Active are those a token passes through; a table that is
+    looked up counts whole. Operations are those of matrix products, convolutions and attention, a multiplication with
+    its addition being two; attention counts the visible pairs alone. `flops_per_token` is the forward's mean over a
+    sequence of `length`; `flops_training` is forward and backward of one batch. `cache_bytes_per_token` is what one
+    more token of one sequence adds at `length`, `cache_bytes` what the whole batch holds there.
+    """
+
+    name: str
+    length: int | None
+    batch: int
+    precision: str
+    parameters: int
+    active_parameters: int
+    by_part: dict[str, int]
+    layers: tuple[Layers, ...]
+    flops_forward: int | None
+    flops_attention: int | None
+    flops_training: int | None
+    cache_bytes_per_token: int | None
+    cache_bytes: int | None
+    memory: Memory
+    unknown: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def flops_per_token(self) -> float | None:
+        """Operations of a forward for each token."""
+        if self.flops_forward is None or self.length is None:
+            return None
+        return self.flops_forward / (self.batch * self.length)
+
+    def to_plain(self) -> dict[str, Any]:
+        """JSON-ready values: counts, operations and bytes as plain numbers."""
+        return {
+            "name": self.name,
+            "length": self.length,
+            "batch": self.batch,
+            "precision": self.precision,
+            "parameters": self.parameters,
+            "active_parameters": self.active_parameters,
+            "by_part": self.by_part,
+            "layers": [layers.to_plain() for layers in self.layers],
+            "flops_forward": self.flops_forward,
+            "flops_attention": self.flops_attention,
+            "flops_training": self.flops_training,
+            "flops_per_token": self.flops_per_token,
+            "cache_bytes_per_token": self.cache_bytes_per_token,
+            "cache_bytes": self.cache_bytes,
+            "memory": self.memory.to_plain(),
+            "unknown": self.unknown,
+        }
+
+    def __str__(self) -> str:
+        at = f"batch {self.batch}" + (f" x {self.length} tokens" if self.length else "")
+        title = f"{self.name}: {count(self.parameters)} parameters ({self.parameters:,})"
+        sections = [
+            ("parameters", self._parameter_rows()),
+            (f"operations, {at}", self._operation_rows()),
+            (f"memory of training, {self.precision}, {at}", self._memory_rows()),
+            ("decoding", self._cache_rows()),
+        ]
+        out = [title]
+        for head, rows in sections:
+            out += ["", head, *_aligned(list(rows))]
+        return "\n".join([*out, *self._reasons()])
+
+    def _parameter_rows(self) -> Iterator[tuple[str, str, str]]:
+        for part, number in self.by_part.items():
+            yield part, f"{number:,}", f"{number / max(1, self.parameters):.1%}"
+        yield "total", f"{self.parameters:,}", ""
+        yield "active for a token", f"{self.active_parameters:,}", ""
+        for layers in self.layers:
+            shared = "" if layers.own == len(layers.indices) else f", {layers.own} with weights of their own"
+            name = f"layer {layers.span}" if len(layers.indices) == 1 else f"layers {layers.span}, each"
+            yield name, f"{layers.parameters:,}", f"{layers.variant}{shared}"
+
+    def _operation_rows(self) -> Iterator[tuple[str, str, str]]:
+        share = None
+        if self.flops_attention is not None and self.flops_forward:
+            share = f"{self.flops_attention / self.flops_forward:.1%} in attention's scores"
+        yield "forward", _said(self.flops_forward, flops), share or ""
+        yield "forward, a token", _said(self.flops_per_token, flops), ""
+        yield "training step", _said(self.flops_training, flops), "forward and backward"
+
+    def _memory_rows(self) -> Iterator[tuple[str, str, str]]:
+        for name, number in self.memory.to_plain().items():
+            yield ("total" if name == "training" else name), _said(number, size), ""
+
+    def _cache_rows(self) -> Iterator[tuple[str, str, str]]:
+        yield "weights", size(self.memory.weights), ""
+        yield "cache", _said(self.cache_bytes, size), ""
+        yield "cache, one more token", _said(self.cache_bytes_per_token, size), ""
+
+    def _reasons(self) -> list[str]:
+        reasons: dict[str, list[str]] = {}
+        for name, reason in self.unknown.items():
+            reasons.setdefault(reason, []).append(name)
+        return ["", *(f"unknown: {', '.join(names)}: {reason}" for reason, names in reasons.items())] if reasons else []
+
+
+def _said(number: float | None, say: Any) -> str:
+    return "unknown" if number is None else str(say(number))
+
+
+def _aligned(rows: list[tuple[str, str, str]]) -> list[str]:
+    names = max(len(row[0]) for row in rows)
+    numbers = max(len(row[1]) for row in rows)
+    return [f"  {name:<{names}}  {number:>{numbers}}  {note}".rstrip() for name, number, note in rows]

@@ -1,0 +1,61 @@
+"""How well a trained model predicts the held-out text. No Lightning here."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from blueprint.training.data.loader import loader
+from blueprint.training.error import TrainError
+from blueprint.training.restore import restore
+from blueprint.training.task import prepare
+
+
+@torch.inference_mode()
+def evaluate(
+    run: str | Path,
+    *,
+    limit: int | None = None,
+    batch_size: int | None = None,
+    device: torch.device | str = "cpu",
+    cache: Path | None = None,
+    allow_plugins: bool = False,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """The held-out loss of a run or checkpoint over the whole validation split, or `limit` batches of it.
+
+    Gives `nats` per token, `bits_per_byte`, `perplexity`, the `tokens` it is a mean of, and the unigram baseline of the
+    same split. Raises `RestoreError`, `TrainError`, `DataError`.
+    """
+    model = restore(run, device=device, allow_plugins=allow_plugins)
+    spec = model.spec
+    text = prepare(spec, cache=cache, progress=progress)
+    objective = spec.objective.build(model.plan.site)
+    samples = text.validation if limit is None else text.held_out(limit)
+    batches = loader(samples, batch_size=batch_size or text.data.batch_size)
+    total, count = 0.0, 0
+    for index, batch in enumerate(batches):
+        if index == limit:
+            break
+        moved = {name: value.to(device) for name, value in batch.items()}
+        loss, metrics = objective(model, moved)
+        tokens = int(metrics.get("tokens", 1))
+        if tokens:
+            total += float(metrics.get("loss", loss)) * tokens
+            count += tokens
+    if not count:
+        raise TrainError("the held-out text has no token to predict: hold more out with `data.validation`")
+    nats = total / count
+    return {
+        "run": str(run),
+        "step": model.trained_steps,
+        "nats": nats,
+        "bits_per_byte": text.bits_per_byte(nats),
+        "perplexity": math.exp(min(nats, 700)),
+        "tokens": count,
+        "unigram_nats": text.baseline.nats,
+        "unigram_bits_per_byte": text.baseline.bits_per_byte,
+    }

@@ -1,0 +1,213 @@
+"""The run folder: what lies where, what a lock holds, and what a run tells at its end. No Lightning here.
+
+FOLDER/spec.yaml        the resolved spec
+FOLDER/lock.json        versions, hashes of data, tokenizer, plugins and plan, the seed
+FOLDER/metrics.csv      a row every logged step
+FOLDER/checkpoints/     step=000100.ckpt with a checksum beside each
+FOLDER/samples.txt      text drawn while training
+FOLDER/loss.png         the loss curve
+FOLDER/summary.json     how it ended
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from blueprint.files import sha256_file, write_atomic
+from blueprint.load.dump import dump
+from blueprint.load.scalars import resolve
+from blueprint.schema.spec import Spec
+from blueprint.training.error import TrainError
+
+_PLAIN = re.compile(r"[A-Za-z_/.][\w ./()+*-]*[\w)/]|[A-Za-z_]")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The files of a run folder."""
+
+    root: Path
+
+    @property
+    def spec(self) -> Path:
+        """The resolved spec."""
+        return self.root / "spec.yaml"
+
+    @property
+    def lock(self) -> Path:
+        """What the run depends on."""
+        return self.root / "lock.json"
+
+    @property
+    def metrics(self) -> Path:
+        """A row every logged step."""
+        return self.root / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the checkpoints lie."""
+        return self.root / "checkpoints"
+
+    @property
+    def samples(self) -> Path:
+        """Text drawn while training."""
+        return self.root / "samples.txt"
+
+    @property
+    def curve(self) -> Path:
+        """The picture of the loss."""
+        return self.root / "loss.png"
+
+    @property
+    def summary(self) -> Path:
+        """How the run ended."""
+        return self.root / "summary.json"
+
+    @property
+    def busy(self) -> Path:
+        """Held locked while something writes here."""
+        return self.root / ".lock"
+
+    def refuse_used(self) -> None:
+        """Raise `TrainError` where the folder already holds a run."""
+        for path in (self.spec, self.lock, self.metrics, self.checkpoints):
+            if path.exists():
+                raise TrainError(
+                    f"{self.root} already holds a run ({path.name} is there), which is not overwritten\n"
+                    f"  = fix: `blueprint resume {shlex.quote(str(self.root))}` goes on with it; "
+                    "or train into another folder"
+                )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it stands: `status` is `finished` or `interrupted`, `step` of `steps` optimizer steps are done."""
+
+    folder: Path
+    status: str
+    step: int
+    steps: int
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def report(self) -> str:
+        """What a person wants to know at the end: losses beside the baseline, and what to do next."""
+        folder = shlex.quote(str(self.folder))
+        found = self.summary
+        out = [f"{self.status} at step {self.step} of {self.steps}"]
+        if found.get("validation_loss") is not None:
+            out += [
+                "",
+                f"{'':<22}{'nats per token':>16}{'bits per byte':>16}",
+                _line("validation loss", found["validation_loss"], found.get("validation_bits_per_byte")),
+                _line("unigram baseline", found["unigram_loss"], found["unigram_bits_per_byte"]),
+            ]
+        layout = Layout(self.folder)
+        out += ["", *(f"{'loss curve':<12}{layout.curve}" for _ in [0] if layout.curve.exists())]
+        more = " trainer.max_steps=" + str(2 * self.steps) if self.status == "finished" else ""
+        out += [
+            f"{'resume':<12}blueprint resume {folder}{more}",
+            f"{'evaluate':<12}blueprint evaluate {folder}",
+            f"{'generate':<12}blueprint generate {folder} --prompt {shlex.quote(found.get('prompt') or 'def ')}",
+        ]
+        return "\n".join(out)
+
+
+def _line(name: str, nats: float, bits: float | None) -> str:
+    return f"{name:<22}{nats:>16.4f}{'' if bits is None else f'{bits:>16.4f}'}"
+
+
+def lock(spec: Spec, plan_hash: str, data: Mapping[str, str]) -> dict[str, Any]:
+    """What the run depends on besides its spec, as plain values."""
+    return {
+        "plan": plan_hash,
+        "seed": spec.seed,
+        "data": dict(data),
+        "plugins": plugin_hashes(spec),
+        "versions": versions(),
+    }
+
+
+def plugin_hashes(spec: Spec) -> dict[str, str]:
+    """A hash of every plugin file, by the name the spec gives it; a module's version where it is no file."""
+    return {name: sha256_file(name) if Path(name).is_file() else _version(name.split(".")[0]) for name in spec.plugins}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what computes."""
+    packages = {"blueprint": "blueprint-lightning", "torch": "torch", "lightning": "lightning", "numpy": "numpy"}
+    return {"python": platform.python_version(), **{name: _version(package) for name, package in packages.items()}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """What differs between the lock a run began with and the present, in words, apart from the data."""
+    out = []
+    for what, kind in (("versions", "version of"), ("plugins", "plugin")):
+        old, new = before.get(what, {}), now.get(what, {})
+        out += [
+            f"{kind} {name} changed: {old.get(name)} → {new.get(name)}"
+            for name in {**old, **new}
+            if old.get(name) != new.get(name)
+        ]
+    return out
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write plain values as JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=2) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file of the run; raises `TrainError` where it is missing or damaged."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise TrainError(f"{path} cannot be read: {error}") from error
+    return found
+
+
+def plain_spec(spec: Spec) -> dict[str, Any]:
+    """A spec as plain values that read back to it, the plugins it needs included."""
+    plain = spec.to_plain()
+    if spec.plugins:
+        plain["plugins"] = [str(Path(name).resolve()) if Path(name).is_file() else name for name in spec.plugins]
+    return plain
+
+
+def yaml_text(value: Any, indent: int = 0) -> str:
+    """Plain values as YAML in block style, which reads back to equal ones."""
+    lead = "  " * indent
+    out = []
+    for key, item in value.items():
+        if isinstance(item, Mapping) and item:
+            out.append(f"{lead}{_scalar(str(key))}:\n{yaml_text(item, indent + 1)}")
+        else:
+            out.append(f"{lead}{_scalar(str(key))}: {_inline(item)}\n")
+    return "".join(out)
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_scalar(str(key))}: {_inline(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_inline, value)) + "]"
+    return _scalar(value) if isinstance(value, str) else dump(value)
+
+
+def _scalar(text: str) -> str:
+    plain = _PLAIN.fullmatch(text) is not None and resolve(text) == text
+    return text if plain else dump(text)

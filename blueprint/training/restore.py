@@ -1,0 +1,184 @@
+"""Models back from disk: a run folder, a checkpoint file alone, or a folder with a spec and weights. No Lightning here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from blueprint.schema.spec import Spec
+from blueprint.training import checkpoint as files
+from blueprint.training.error import RestoreError
+
+_PREFIX = "model."
+_WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What lies at a path: the weights by the model's names, and where its spec is."""
+
+    path: Path
+    state: dict[str, Tensor]
+    spec: Mapping[str, Any] | Path | None
+    step: int | None = None
+
+
+def restore(path: str | Path, *, device: torch.device | str = "cpu", allow_plugins: bool = False) -> nn.Module:
+    """The model at `path`, in eval mode, its `spec` set: a run folder, a checkpoint, or a build folder.
+
+    A run folder gives its newest whole checkpoint. Raises `RestoreError` for what is missing, damaged, foreign, or
+    holds code; `SpecError` where the spec needs a plugin that is neither loaded nor allowed.
+    """
+    from blueprint.model.face import build
+
+    stored = open_stored(path)
+    spec = spec_of(stored, allow_plugins)
+    model = build(spec)
+    report = _fill(model, stored, "all")
+    if report.missing or report.misshapen or report.unknown:
+        raise RestoreError(f"{stored.path} does not fit its own spec:\n{report}")
+    model.spec = spec  # type: ignore[assignment]
+    model.trained_steps = stored.step  # type: ignore[assignment]
+    return model.to(device).eval()
+
+
+def read_spec(path: str | Path, allow_plugins: bool = False) -> Spec:
+    """The spec of a run folder, a checkpoint or a build folder."""
+    path = Path(path)
+    if path.is_dir() and (path / "spec.yaml").is_file():
+        from blueprint.load import load
+
+        return load(path / "spec.yaml", allow_plugins=allow_plugins)
+    return spec_of(open_stored(path), allow_plugins)
+
+
+@dataclass
+class Loaded:
+    """What became of the weights: names `taken`, `left_out` by choice, `missing` at the source, `misshapen` with both
+    shapes, and `unknown` to the model.
+    """
+
+    source: Path
+    taken: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    misshapen: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    unknown: list[str] = field(default_factory=list)
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything that was chosen was found and fitted."""
+        return not self.missing and not self.misshapen
+
+    def __str__(self) -> str:
+        out = [f"{len(self.taken)} weights taken from {self.source}"]
+        out += [f"  not there: {name}" for name in self.missing]
+        out += [f"  of another shape: {name}: {was} there, {now} here" for name, (was, now) in self.misshapen.items()]
+        out += [f"  unknown to this model: {name}" for name in self.unknown]
+        out += [f"  {len(self.left_out)} others keep their initial values"] if self.left_out else []
+        return "\n".join(out)
+
+
+def load_weights(
+    model: nn.Module, path: str | Path, parts: str | Sequence[str] = "all", strict: bool = True
+) -> Loaded:
+    """Begin from the weights at `path`: all, or those whose names begin with one of `parts`.
+
+    Raises `RestoreError` if `strict` and a chosen weight is not there or has another shape, or if a part names none of
+    the model's weights.
+    """
+    stored = open_stored(path)
+    report = _fill(model, stored, parts)
+    if strict and not report.whole:
+        raise RestoreError(
+            f"`start.from`: {report}\n  = fix: choose what fits with `start.parts`, or say `start.strict: false`"
+        )
+    if not report.taken:
+        raise RestoreError(f"`start.from`: no weight of {path} fits this model")
+    return report
+
+
+def open_stored(path: str | Path) -> Stored:
+    """What lies at a path, whichever of the forms it is."""
+    path = Path(path)
+    if not path.exists():
+        raise RestoreError(f"{path} does not exist")
+    if path.is_file():
+        return _safetensors(path, None) if path.suffix == ".safetensors" else _checkpoint(path)
+    folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path
+    if files.listing(folder):
+        newest, damaged = files.newest_whole(folder)
+        if newest is None:
+            raise RestoreError("\n".join(f"{each} is damaged: {why}" for each, why in damaged.items()))
+        return _checkpoint(newest, verify=False)
+    if (path / _WEIGHTS).is_file():
+        spec = path / "spec.yaml"
+        return _safetensors(path / _WEIGHTS, spec if spec.is_file() else None)
+    has = "a run without checkpoints" if (path / "spec.yaml").is_file() else "neither a run nor a model"
+    raise RestoreError(f"{path} holds {has}: no checkpoint and no {_WEIGHTS} is there")
+
+
+def spec_of(stored: Stored, allow_plugins: bool = False) -> Spec:
+    """The spec that came with the weights."""
+    from blueprint.load import load
+
+    if stored.spec is None:
+        raise RestoreError(f"{stored.path} comes without its spec: spec.yaml must lie beside it")
+    return load(stored.spec, allow_plugins=allow_plugins)
+
+
+def _checkpoint(path: Path, verify: bool = True) -> Stored:
+    found = files.read(path, verify=verify)
+    ours = found.get("blueprint")
+    if not isinstance(ours, dict) or not isinstance(ours.get("spec"), dict):
+        raise RestoreError(f"{path} is no checkpoint of Blueprint: it holds no spec")
+    state = {name.removeprefix(_PREFIX): value for name, value in found["state_dict"].items() if _PREFIX in name}
+    return Stored(path, state, ours["spec"], int(found.get("global_step", 0)))
+
+
+def _safetensors(path: Path, spec: Path | None) -> Stored:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return Stored(path, load_file(path), spec)
+    except (SafetensorError, OSError) as error:
+        raise RestoreError(f"{path} cannot be read: {error}") from error
+
+
+@torch.no_grad()
+def _fill(model: nn.Module, stored: Stored, parts: str | Sequence[str]) -> Loaded:
+    """Copy what fits into the model. Tensors that a model holds under two names may be stored under one."""
+    report = Loaded(stored.path)
+    own = model.state_dict(keep_vars=True)
+    names: dict[int, list[str]] = {}
+    for name, tensor in own.items():
+        names.setdefault(id(tensor), []).append(name)
+    chosen = None if parts == "all" else [parts] if isinstance(parts, str) else list(parts)
+    for part in chosen or []:
+        if not any(_within(name, part) for name in own):
+            tops = sorted({name.split(".")[0] for name in own})
+            raise RestoreError(f"`start.parts`: no weight's name begins with `{part}` (there are: {', '.join(tops)})")
+    for aliases in names.values():
+        tensor = own[aliases[0]]
+        source = next((stored.state[name] for name in aliases if name in stored.state), None)
+        if chosen is not None and not any(_within(name, part) for name in aliases for part in chosen):
+            report.left_out.append(aliases[0])
+        elif source is None:
+            report.missing.append(aliases[0])
+        elif source.shape != tensor.shape:
+            report.misshapen[aliases[0]] = (tuple(source.shape), tuple(tensor.shape))
+        else:
+            tensor.copy_(source)
+            report.taken.append(aliases[0])
+    report.unknown += [name for name in stored.state if name not in own]
+    return report
+
+
+def _within(name: str, part: str) -> bool:
+    return name == part or name.startswith(f"{part}.")

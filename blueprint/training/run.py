@@ -1,0 +1,277 @@
+"""Train a spec into a run folder, and go on with a run: what `blueprint train` and `blueprint resume` do."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+from blueprint import files
+from blueprint.schema.spec import Spec
+from blueprint.training import checkpoint as checkpoints
+from blueprint.training import curve, metrics
+from blueprint.training.callbacks import sample
+from blueprint.training.callbacks.progress import RunProgress
+from blueprint.training.callbacks.record import Recorder
+from blueprint.training.callbacks.sample import Sampler
+from blueprint.training.callbacks.save import AtomicIO, Saver
+from blueprint.training.callbacks.stop import Interrupted, StopSignals
+from blueprint.training.data_module import BlueprintData, same_data
+from blueprint.training.error import NonFinite, TrainError
+from blueprint.training.folder import Layout, Run, changes, lock, plain_spec, read_json, write_json, yaml_text
+from blueprint.training.module import BlueprintModule, compile
+from blueprint.training.precision import check_precision
+from blueprint.training.restore import load_weights
+from blueprint.training.task import Text, prepare, ready_to_train
+
+#: What may change in a run that has begun, as key paths; everything else decides what the run is.
+FREE = (
+    *("name", "description", "checkpoint", "sample", "schedule", "data.workers"),
+    *(f"trainer.{name}" for name in ("max_steps", "max_epochs", "accelerator", "devices", "num_nodes", "strategy")),
+    *(f"trainer.{name}" for name in ("val_check_interval", "limit_val_batches", "log_every_n_steps")),
+    *(f"trainer.{name}" for name in ("gradient_clip_val", "gradient_clip_algorithm", "deterministic", "detect_anomaly")),
+)
+#: Lightning wants a number of batches between validations; this one never comes.
+NEVER = 1 << 60
+
+
+def fit(
+    spec: Spec,
+    out: str | Path,
+    *,
+    progress: bool = True,
+    cache: Path | None = None,
+    callbacks: Sequence[pl.Callback] = (),
+) -> Run:
+    """Train a spec into the new run folder `out`; what `blueprint train` does.
+
+    SIGINT and SIGTERM save and return a run that is `interrupted`. `cache` holds the token files, `callbacks` are added
+    to Lightning's. Raises `TrainError` (a used folder, a precision the device has not, a spec that does not say how to
+    train), `NonFinite`, `DataError`, `files.Busy`.
+    """
+    ready_to_train(spec)
+    _check(spec)
+    layout = Layout(Path(out))
+    with _held(layout):
+        if _first():
+            layout.refuse_used()
+        text = prepare(spec, cache=cache, progress=None if progress else False)
+        return _Training(spec, layout, text, progress, callbacks).run(None)
+
+
+def resume(
+    folder: str | Path,
+    overrides: Sequence[str] = (),
+    *,
+    progress: bool = True,
+    cache: Path | None = None,
+    allow_plugins: bool = False,
+    callbacks: Sequence[pl.Callback] = (),
+) -> Run:
+    """Go on with a run from its newest whole checkpoint, exactly as if it had never stopped.
+
+    `overrides` may change how long it trains, how it is watched and where it runs (`trainer.max_steps=400`), not what
+    is trained. A damaged checkpoint is named and passed over. Raises as `fit` does.
+    """
+    from blueprint.load import load
+
+    layout = Layout(Path(folder))
+    if not layout.spec.is_file():
+        raise TrainError(f"{folder} holds no run: there is no spec.yaml in it")
+    before = load(layout.spec, allow_plugins=allow_plugins)
+    spec = load(layout.spec, overrides=list(overrides), allow_plugins=allow_plugins) if overrides else before
+    refuse_changes(before.to_plain(), spec.to_plain())
+    ready_to_train(spec)
+    _check(spec)
+    with _held(layout):
+        text = prepare(spec, cache=cache, progress=None if progress else False)
+        was = read_json(layout.lock)
+        same_data(was.get("data", {}), text.identity())
+        newest, damaged = checkpoints.newest_whole(layout.checkpoints)
+        training = _Training(spec, layout, text, progress, callbacks)
+        for path, why in damaged.items():
+            training.say(f"passing over {path}: {why}")
+            if _first():
+                AtomicIO().remove_checkpoint(path)
+        for change in changes(was, training.module.lock):
+            training.say(f"note: {change}: what follows may differ in the last bits")
+        return training.run(newest)
+
+
+def refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Raise `TrainError` where a spec differs from the one a run began with in what decides the run."""
+    fixed = [key for key in _differing(before, after) if not any(f"{key}.".startswith(f"{free}.") for free in FREE)]
+    if fixed:
+        named = ", ".join(f"`{key}`" for key in fixed)
+        raise TrainError(
+            f"{named} cannot change in a run that has begun; a resumed run may change {', '.join(FREE)}\n"
+            "  = fix: begin a new run, with `start: {from: RUN}` to take the weights along"
+        )
+
+
+class _Training:
+    """One sitting of a run: everything that `fit` and `resume` share."""
+
+    def __init__(
+        self, spec: Spec, layout: Layout, text: Text, progress: bool, callbacks: Sequence[pl.Callback]
+    ) -> None:
+        self.spec, self.layout, self.text, self.progress = spec, layout, text, progress
+        self.steps = text.steps
+        self.more = list(callbacks)
+        self.bar: RunProgress | None = None
+        self.module: BlueprintModule = compile(spec)
+        self.module.total_steps = self.steps
+        self.module.lock = lock(spec, self.module.plan.hash, text.identity())
+
+    def say(self, text: str) -> None:
+        """Tell the user, without breaking the bar."""
+        if self.progress and _first():
+            (self.bar.print if self.bar else lambda line: print(line, file=sys.stderr, flush=True))(text)
+
+    def run(self, newest: Path | None) -> Run:
+        """Train from a checkpoint, or from the start, to the end or until asked to stop."""
+        step = (checkpoints.step_of(newest) if newest else None) or 0
+        if _first():
+            self._prepare_folder(step)
+        if newest is None and self.spec.start is not None:
+            start = self.spec.start
+            self.say(str(load_weights(self.module.require_model(), start.from_, start.parts, start.strict)))
+        elif newest is not None:
+            self.say(f"going on from {newest}")
+        began = time.monotonic()
+        status = "finished"
+        table = metrics.Table(self.layout.metrics, after=step) if _first() else None
+        if step < self.steps:
+            trainer, saver = self._trainer(table)
+            data = BlueprintData(self.spec, text=self.text)
+            try:
+                with quiet():
+                    trainer.fit(self.module, datamodule=data, ckpt_path=newest, weights_only=True)
+            except Interrupted:
+                status = "interrupted"
+            except NonFinite as error:
+                raise error.after(saver.newest or newest) from error
+            finally:
+                if _first():
+                    self._draw()
+            step = trainer.global_step
+        run = Run(self.layout.root, status, step, self.steps, self._summary(status, step, time.monotonic() - began))
+        if _first():
+            write_json(self.layout.summary, run.summary)
+        self.say("\n" + run.report())
+        return run
+
+    def _prepare_folder(self, step: int) -> None:
+        layout = self.layout
+        layout.checkpoints.mkdir(parents=True, exist_ok=True)
+        if not layout.lock.exists():
+            write_json(layout.lock, self.module.lock)
+        files.write_atomic(layout.spec, yaml_text(plain_spec(self.spec)))
+        checkpoints.sweep(layout.checkpoints)
+        sample.cut(layout.samples, step)
+
+    def _trainer(self, table: metrics.Table | None) -> tuple[pl.Trainer, Saver]:
+        spec, layout, steps = self.spec, self.layout, self.steps
+        said = {name: value for name, value in spec.trainer.to_plain().items() if value is not None}
+        # One bound for both: the loop then ends in the middle of an epoch or at its end, all the same.
+        said |= {"max_steps": steps, "max_epochs": -1}
+        said.setdefault("val_check_interval", NEVER)
+        recorder = Recorder(table, spec.trainer.log_every_n_steps, steps)
+        saver = Saver(layout.checkpoints, spec.checkpoint.every_n_steps, spec.checkpoint.keep, steps, StopSignals())
+        callbacks: list[pl.Callback] = [recorder]
+        if self.progress:
+            self.bar = RunProgress(recorder, steps)
+            callbacks.append(self.bar)
+        if spec.sample is not None:
+            callbacks.append(Sampler(spec.sample, self.text.tokenizer, layout.samples, steps, self.say))
+        with quiet():
+            trainer = pl.Trainer(
+                **said,
+                callbacks=[*callbacks, *self.more, saver],
+                plugins=[AtomicIO()],
+                check_val_every_n_epoch=None,
+                num_sanity_val_steps=0,
+                use_distributed_sampler=False,
+                logger=False,
+                enable_model_summary=False,
+                enable_progress_bar=self.progress,
+                default_root_dir=layout.root,
+            )
+        return trainer, saver
+
+    def _summary(self, status: str, step: int, seconds: float) -> dict[str, Any]:
+        rows = metrics.read(self.layout.metrics)
+        held_out = next((row for row in reversed(rows) if "validation_loss" in row), {})
+        newest = next(reversed(checkpoints.listing(self.layout.checkpoints)), None)
+        return {
+            "status": status,
+            "step": step,
+            "steps": self.steps,
+            "loss": rows[-1].get("loss") if rows else None,
+            "validation_loss": held_out.get("validation_loss"),
+            "validation_bits_per_byte": held_out.get("validation_bits_per_byte"),
+            "validation_step": held_out.get("step"),
+            "unigram_loss": self.text.baseline.nats,
+            "unigram_bits_per_byte": self.text.baseline.bits_per_byte,
+            "parameters": sum(p.numel() for p in self.module.parameters()),
+            "plan": self.module.plan.hash,
+            "checkpoint": None if newest is None else str(newest.relative_to(self.layout.root)),
+            "seconds": round(seconds, 2),
+            "prompt": self.spec.sample.prompt if self.spec.sample else None,
+        }
+
+    def _draw(self) -> None:
+        rows = metrics.read(self.layout.metrics)
+        if rows:
+            curve.draw(self.layout.curve, rows, self.text.baseline, self.spec.name, self.text.bits_per_byte)
+
+
+def _check(spec: Spec) -> None:
+    for warning in check_precision(spec.trainer.precision, spec.trainer.accelerator):
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _first() -> bool:
+    # Lightning starts further processes by running the same command again; only the first one owns the folder.
+    return bool(rank_zero_only.rank == 0)
+
+
+def _held(layout: Layout) -> contextlib.AbstractContextManager[None]:
+    return files.lock(layout.busy, what=f"the run {layout.root}") if _first() else contextlib.nullcontext()
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for key in dict.fromkeys([*before, *after]):
+        here, was, now = f"{path}{key}", before.get(key), after.get(key)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            yield from _differing(was, now, f"{here}.")
+        elif was != now:
+            yield here
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without Lightning's notes on hardware, loaders and itself, which mean nothing here; its warnings stay."""
+    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    say: Callable[[str], None] = lambda message: warnings.filterwarnings("ignore", message=message)  # noqa: E731
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            say(".*does not have many workers.*")
+            say(".*ended before the epoch ended.*")
+            say(".*is smaller than the logging interval.*")
+            say(".*GPU available but not used.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
