@@ -11,7 +11,9 @@ from blueprint.cli.common import Mistake
 
 
 def command(
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file, which must not exist.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write it to a file, which must not exist.")
+    ] = None,
     model: Annotated[str, typer.Option(help="The kind of model.")] = "decoder",
 ) -> None:
     """Write a commented starter spec."""

@@ -50,7 +50,7 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
     )
     acts = at_length(
         ("memory.activations", "memory.training"),
-        lambda n: measured(written, lambda part: memory.activations(spec, part, n, batch)),
+        lambda n: _activations(spec, written, n, batch),
     )
     state = known(("memory.optimizer", "memory.training"), lambda: memory.optimizer_state(spec, model, written))
     held, gradients = memory.weights(model)
@@ -72,6 +72,13 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
         memory=Memory(held, gradients, state, acts and acts["activations"]),
         unknown=unknown,
     )
+
+
+def _activations(spec: Spec, written: Plan, length: int, batch: int) -> dict[str, int]:
+    def under(objective: memory.Loss) -> Callable[[Plan], dict[str, int]]:
+        return lambda part: memory.activations(spec, part, length, batch, objective)
+
+    return measured(written, under(spec.objective.build(written.site)), slope=under(memory.plain_loss))
 
 
 def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | None:

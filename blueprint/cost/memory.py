@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -44,16 +44,23 @@ def optimizer_state(spec: Spec, model: nn.Module, plan: Plan) -> int:
     """Bytes the spec's optimizer keeps after a step, by taking one on the meta device."""
     optimizer = spec.optimizer.build(plan.site)(model.named_parameters())
     for parameter in model.parameters():
-        parameter.grad = torch.empty_like(parameter)
+        parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
     optimizer.step()
     model.zero_grad(set_to_none=True)
     kept = tree_leaves([optimizer.state[parameter] for parameter in model.parameters()])
     return sum(each.nbytes for each in kept if isinstance(each, Tensor))
 
 
-def activations(spec: Spec, plan: Plan, length: int, batch: int) -> dict[str, int]:
+Loss = Callable[[Any, dict[str, Tensor]], tuple[Tensor, Any]]
+
+
+def plain_loss(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
+    """A loss that costs next to nothing: for what a layer adds, the objective does not matter."""
+    return model(batch["input_ids"], logits=False).hidden.sum(), {}
+
+
+def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss) -> dict[str, int]:
     """The most bytes a training step holds at once beyond weights and gradients, on one device, with CPU's kernels."""
-    objective = spec.objective.build(plan.site)
     plan = with_hook(plan)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.random.fork_rng(devices=()):
         model = cast(plan.model.build(plan.site)(plan), spec.trainer.precision).train()

@@ -31,7 +31,10 @@ def angles(
     """
     if key is None or torch.compiler.is_compiling():
         return _angles(position_BT, inv_freq_F, scale, interleaved, dtype)
-    key = (key, scale, interleaved, dtype)
+    # Positions changed in place are others; and what inference mode made, training cannot save for its backward.
+    # (A tensor of inference mode counts no changes: within one forward nobody makes any.)
+    version = -1 if position_BT.is_inference() else position_BT._version
+    key = (key, scale, interleaved, dtype, version, torch.is_inference_mode_enabled())
     known = _last.get(key)
     if known is not None and known[0]() is position_BT:
         return known[1], known[2]

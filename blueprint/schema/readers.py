@@ -53,7 +53,7 @@ def _named(rule: Rule) -> str:
 
 def _places(owner: type[Section]) -> dict[Path, frozenset[str]]:
     """The files that may read a section, with the names it goes by there (`*`: any but `self`)."""
-    own = [Path(file) for base in owner.__mro__ if _ours(base) and (file := inspect.getsourcefile(base))]
+    own = [Path(inspect.getsourcefile(base) or "") for base in owner.__mro__ if _ours(base)]
     places = {file: frozenset({"self"}) for file in own if file.exists()}
     for file in own:
         for other in file.parent.glob("*_nn.py"):

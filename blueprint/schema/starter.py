@@ -11,6 +11,7 @@ from typing import Any
 from blueprint.component import KINDS, Component, Section
 from blueprint.describe import descriptions
 from blueprint.registry import member, members, names
+from blueprint.schema.expect import choices
 from blueprint.schema.json_schema import required
 from blueprint.schema.shape import Shape, fields
 from blueprint.schema.spec import VERSION, Spec
@@ -60,11 +61,13 @@ def _active(key: str, shape: Shape, value: Any, about: str, depth: int) -> Itera
     lead = "  " * depth
     if depth == 0:
         yield ""
-    yield from textwrap.wrap(about + _alternatives(shape), _WIDTH, initial_indent=f"{lead}# ", subsequent_indent=f"{lead}# ")
+    yield from textwrap.wrap(
+        about.rstrip(".") + _alternatives(shape), _WIDTH, initial_indent=f"{lead}# ", subsequent_indent=f"{lead}# "
+    )
     if shape.form == "slot":
         inside = value if isinstance(value, Mapping) else {}
         cls = _chosen(shape, value)
-        if not inside and not required(cls) and depth != 1:
+        if not fields(cls):
             yield f"{lead}{key}: {cls.spec_name}"
             return
         yield f"{lead}{key}:"
@@ -88,15 +91,14 @@ def _chosen(shape: Shape, value: Any) -> type[Component]:
 
 
 def _comment(key: str, shape: Shape, about: str, depth: int) -> str:
-    short = re.split(r"(?<=[.;])\s", about)[0].rstrip(".;")
+    short = re.split(r"[.;:] ", about)[0].rstrip(".")
     return f"{'  ' * depth}# {key}: {_default(shape)}  # {short}{_alternatives(shape)}".rstrip()
 
 
 def _alternatives(shape: Shape) -> str:
-    """The members a slot admits, where there is a choice."""
-    if shape.form != "slot" or len(names(shape.kind)) < 2:
-        return ""
-    return f" ({', '.join(names(shape.kind))})"
+    """The words that may stand there, where there is a choice."""
+    words = names(shape.kind) if shape.form == "slot" else choices(shape.annotation)
+    return f" ({', '.join(words)})" if len(words) > 1 else ""
 
 
 def _default(shape: Shape) -> str:

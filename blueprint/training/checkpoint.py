@@ -6,7 +6,6 @@ it. The checksum is written first: a checkpoint without one was not finished her
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 import zipfile
@@ -133,11 +132,7 @@ def sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def weights_hash(state: Mapping[str, torch.Tensor]) -> str:
-    """A hash of named tensors, bit for bit."""
-    digest = hashlib.sha256()
-    for key in sorted(state):
-        tensor = state[key].detach().cpu().contiguous()
-        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().tobytes() if tensor.numel() else b"")
-    return digest.hexdigest()
+def bits(tensor: torch.Tensor) -> bytes:
+    """The bytes of a tensor's values."""
+    flat = tensor.detach().cpu().contiguous().flatten()
+    return flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""

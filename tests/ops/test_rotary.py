@@ -80,3 +80,16 @@ def test_nothing_is_kept_once_the_positions_are_gone():
     assert any(key[0] == "gone" for key in rotary._last)
     del position
     assert not any(key[0] == "gone" for key in rotary._last)
+
+
+def test_angles_are_not_reused_across_inference_mode_or_a_change_in_place() -> None:
+    position_BT = torch.arange(4)[None]
+    inv_freq_F = torch.tensor([1.0, 0.1])
+    with torch.inference_mode():
+        angles(position_BT, inv_freq_F, key="same")
+    x = torch.randn(1, 1, 4, 4, requires_grad=True)
+    rotate(x, *angles(position_BT, inv_freq_F, key="same")).sum().backward()
+    before, _ = angles(position_BT, inv_freq_F, key="same")
+    position_BT += 1
+    after, _ = angles(position_BT, inv_freq_F, key="same")
+    assert not torch.equal(before, after)

@@ -1,0 +1,101 @@
+"""Every block of the README and the documentation does what it shows.
+
+A fence's words say what it is: `yaml NAME` is written to that file, and every YAML that has a model must load (with
+`wrong`, must not); `bash` runs line by line (`fails`: must exit with 1); the `text` after it must be what it printed;
+`python` runs, or is kept under a name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import blueprint as bp
+from tests.conftest import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: Commands that make an environment: the slow test runs them in a fresh clone.
+NEWCOMER = ("make", "pip")
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    words: tuple[str, ...]
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    found = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", page.read_text(), re.M | re.S)
+    return [Block(language, tuple(words.split()), text) for language, words, text in found]
+
+
+def run(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """One command as a newcomer types it, on a screen of 120 columns."""
+    bin_folder = Path(sys.executable).parent
+    env = {**os.environ, "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}", "COLUMNS": "120", "NO_COLOR": "1"}
+    return subprocess.run(shlex.split(line), cwd=cwd, env=env, capture_output=True, text=True, timeout=600)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_every_block_does_what_it_shows(page: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "specs", tmp_path / "specs")
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    printed = ""
+    for block in blocks(page):
+        if block.language == "yaml":
+            name = next((word for word in block.words if word.endswith(".yaml")), "block.yaml")
+            path = tmp_path / name
+            path.write_text(block.text)
+            if any(word.startswith("wrong") for word in block.words):
+                with pytest.raises(bp.SpecError) as caught:
+                    bp.load(path)
+                printed = str(caught.value)
+            else:
+                bp.load(path, allow_plugins="plugins" in block.words)
+        elif block.language == "bash":
+            printed = ""
+            for line in block.text.strip().splitlines():
+                if shlex.split(line)[0] in NEWCOMER:
+                    continue
+                done = run(line, tmp_path)
+                assert done.returncode == (1 if "fails" in block.words else 0), f"{line}\n{done.stdout}{done.stderr}"
+                printed += done.stdout + done.stderr
+        elif block.language == "python" and "snippet" not in block.words:
+            name = next((word for word in block.words if word.endswith(".py")), "block.py")
+            (tmp_path / name).write_text(block.text)
+            done = run(f"{sys.executable} {name}", tmp_path)
+            assert done.returncode == 0, done.stderr
+            printed = done.stdout
+        elif block.language == "text":
+            assert _same(block.text) in _same(printed), f"expected\n{block.text}\nprinted\n{printed}"
+
+
+def _same(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.strip().splitlines())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if "://" not in target and target != "reference.md":
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_the_two_commands_work_in_a_fresh_clone(tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(ROOT), str(clone)], check=True)
+    for line in ("make demo", "make demo"):
+        done = subprocess.run(shlex.split(line), cwd=clone, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert (clone / "runs" / "quickstart" / "loss.png").stat().st_size > 10_000
