@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from blueprint.schema.spec import Spec
+    from blueprint.training.folder import Run
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 AllowPlugins = Annotated[
@@ -21,7 +22,8 @@ Overrides = Annotated[
 ]
 Trailing = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the spec.")]
 SpecPath = Annotated[str, typer.Argument(metavar="SPEC", help="A spec, or the folder of a run or a build.")]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no samples.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run or a build, or a checkpoint.")]
 
 
 class Mistake(Exception):
@@ -47,6 +49,12 @@ def spec_file(path: str) -> str:
     if Path(path).is_dir() and not inside.exists():
         raise Mistake(f"{path} is a folder without a spec.yaml: name a spec, or the folder of a run or a build")
     return str(inside) if inside.exists() else path
+
+
+def finished(run: Run, quiet: bool) -> None:
+    """Say where a quiet run ended; one with a progress bar has told already."""
+    if quiet:
+        typer.echo(f"{run.folder}: {run.status} at step {run.step} of {run.steps}")
 
 
 def emit(value: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from blueprint.diagnosis import SpecError
-
+from blueprint.load.document import document
 from blueprint.schema.shape import Shape
 from blueprint.schema.spec import Spec
 from blueprint.schema.validate import validate
@@ -38,12 +38,6 @@ def loads(text: str, overrides: Sequence[str] = (), *, allow_plugins: bool = Fal
 
 
 def _load(spec: Any, overrides: Sequence[str], allow_plugins: bool, *, text: bool) -> Spec:
-    try:
-        from blueprint.load.document import document
-    except ImportError:
-        from blueprint.load import _shim
-
-        document = _shim.document
     read = document(spec, text=text, overrides=overrides, allow_plugins=allow_plugins, root_shape=ROOT)
     value, problems = validate(read.root, Spec, read.broken)
     if value is None or read.problems or problems:

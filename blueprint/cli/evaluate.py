@@ -1,0 +1,36 @@
+"""`blueprint evaluate`: how well a trained model predicts the text held out from it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from blueprint.cli.common import AllowPlugins, AsJson, RunPath, emit
+from blueprint.cli.table import table
+
+
+def command(
+    run: RunPath,
+    limit: Annotated[int | None, typer.Option(min=1, help="Batches at most; all of them, if not given.")] = None,
+    batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a batch.")] = None,
+    device: Annotated[str, typer.Option(help="Where to compute, such as cuda.")] = "cpu",
+    allow_plugins: AllowPlugins = False,
+    json: AsJson = False,
+) -> None:
+    """Measure the held-out loss of a run or a checkpoint, beside the unigram baseline."""
+    from blueprint.training.evaluate import evaluate
+
+    found = evaluate(
+        run, limit=limit, batch_size=batch_size, device=device, allow_plugins=allow_plugins, progress=not json
+    )
+    if json:
+        emit(found)
+        return
+    rows = [
+        ["held-out loss", f"{found['nats']:.4f}", f"{found['bits_per_byte']:.4f}"],
+        ["unigram baseline", f"{found['unigram_nats']:.4f}", f"{found['unigram_bits_per_byte']:.4f}"],
+    ]
+    typer.echo(f"{run} after {found['step']} steps, over {found['tokens']:,} tokens\n")
+    typer.echo(table(rows, ["", "nats per token", "bits per byte"], right=(1,)))
+    typer.echo(f"\nperplexity {found['perplexity']:.4g}")
