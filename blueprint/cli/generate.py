@@ -37,7 +37,8 @@ def command(
         raise Mistake(str(error)) from error
     idle = sampling.idle()
     if idle:
-        raise Mistake(f"at temperature 0 the likeliest token is taken, so that {' and '.join(idle)} would do nothing")
+        named = " and ".join(f"--{name.replace('_', '-')}" for name in idle)
+        raise Mistake(f"at temperature 0 the likeliest token is taken: {named} would do nothing")
     model = restore(run, device=device, allow_plugins=allow_plugins)
     tokenizer = model.spec.tokenizer
     if tokenizer is None:

@@ -111,5 +111,7 @@ def _explained(error: Exception, debug: bool) -> int:
     return 2
 
 
-def _show_warning(message: Any, *where: Any, **more: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+def _show_warning(message: Any, category: type[Warning], *where: Any, **more: Any) -> None:
+    # What libraries tell their developers is nothing a user could act on.
+    if not issubclass(category, DeprecationWarning | FutureWarning):
+        print(f"warning: {message}", file=sys.stderr)

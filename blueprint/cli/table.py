@@ -26,7 +26,8 @@ def table(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), right: Seque
         lines.append((lead + (last[0] if last else "")).rstrip())
         lines += [" " * (sum(widths) + 2 * len(widths)) + more for more in last[1:]]
         if heads and row is heads:
-            lines.append("─" * min(width(), sum(widths) + 2 * len(widths) + room))
+            longest = min(room, max(len(each[-1]) for each in every if len(each) == count))
+            lines.append("─" * (sum(widths) + 2 * len(widths) + longest))
     return "\n".join(lines)
 
 

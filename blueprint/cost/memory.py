@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from blueprint.model.build import with_hook
+from blueprint.model.build import build_plan, with_hook
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
 
@@ -61,9 +61,11 @@ def plain_loss(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
 
 def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss) -> dict[str, int]:
     """The most bytes a training step holds at once beyond weights and gradients, on one device, with CPU's kernels."""
+    dtypes = {name: each.dtype for name, each in _held(cast(build_plan(plan, device="meta"), spec.trainer.precision))}
     plan = with_hook(plan)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.random.fork_rng(devices=()):
-        model = cast(plan.model.build(plan.site)(plan), spec.trainer.precision).train()
+        model = plan.model.build(plan.site)(plan).train()
+        _retype(model, dtypes)
         ids_BT = torch.zeros(batch, length, dtype=torch.int64)
         with Ledger(model) as ledger:
             with computing(spec.trainer.precision):
@@ -72,6 +74,22 @@ def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss
             loss.backward()
             del loss
     return {"activations": ledger.peak()}
+
+
+def _held(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters(remove_duplicate=False)
+    yield from model.named_buffers(remove_duplicate=False)
+
+
+def _retype(model: nn.Module, dtypes: dict[str, torch.dtype]) -> None:
+    """What `model.to(dtype)` does, which fake parameters do not allow: others take their place, tied ones still tied."""
+    made: dict[int, Tensor] = {}
+    for name, old in list(_held(model)):
+        if old.dtype != dtypes[name]:
+            parent, _, own = name.rpartition(".")
+            new = old.detach().to(dtypes[name])
+            made.setdefault(id(old), nn.Parameter(new) if isinstance(old, nn.Parameter) else new)
+            setattr(model.get_submodule(parent), own, made[id(old)])
 
 
 class Ledger(TorchDispatchMode):

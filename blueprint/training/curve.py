@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from blueprint.files import atomic_path
 from blueprint.training.data.unigram import Unigram
@@ -16,7 +19,7 @@ TRAIN, HELD_OUT, BASELINE = "#4c78a8", "#e4572e", "#7f7f7f"
 def draw(
     path: Path, rows: Sequence[Row], baseline: Unigram, title: str, to_bits: Callable[[float], float] | None = None
 ) -> None:
-    """Draw training and held-out loss over optimizer steps beside the unigram baseline; `to_bits` adds bits per byte."""
+    """Draw training and held-out loss over steps beside the unigram baseline; `to_bits` adds bits per byte."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -27,7 +30,9 @@ def draw(
     held_out = _points(rows, "validation_loss")
     if trained:
         many = len(trained) > 40
-        axes.plot(*zip(*trained, strict=True), color=TRAIN, alpha=0.3 if many else 1, lw=1.2, label=None if many else "train")
+        axes.plot(
+            *zip(*trained, strict=True), color=TRAIN, alpha=0.3 if many else 1, lw=1.2, label=None if many else "train"
+        )
         if many:
             axes.plot(*zip(*smooth(trained), strict=True), color=TRAIN, lw=1.8, label="train (smoothed)")
     if held_out:
@@ -44,7 +49,11 @@ def draw(
     axes.legend(frameon=False)
     if to_bits is not None:
         factor = to_bits(1.0)
-        right = axes.secondary_yaxis("right", functions=(lambda nats: nats * factor, lambda bits: bits / factor))
+
+        def scaled(by: float) -> Callable[[Any], Any]:
+            return lambda values: np.asarray(values) * by
+
+        right = axes.secondary_yaxis("right", functions=(scaled(factor), scaled(1 / factor)))
         right.set_ylabel("held-out text: bits per byte")
     with atomic_path(path) as temporary:
         figure.savefig(temporary)

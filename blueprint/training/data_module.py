@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
 from blueprint.schema.spec import Spec
+from blueprint.training.counts import processed
 from blueprint.training.data.loader import loader
 from blueprint.training.error import TrainError
 from blueprint.training.task import Text, prepare
@@ -65,7 +66,7 @@ class BlueprintData(pl.LightningDataModule):
 
     def _processed(self) -> int:
         assert self.trainer is not None
-        return int(self.trainer.fit_loop.epoch_loop.batch_progress.total.processed)
+        return processed(self.trainer)
 
     def _loader(self, samples: Any, **options: Any) -> DataLoader[Any]:
         text = self._prepared()
@@ -86,6 +87,6 @@ def same_data(before: dict[str, str], now: dict[str, str]) -> None:
     changed = [key for key in now if before.get(key) != now[key]]
     if changed:
         raise TrainError(
-            f"the run's data has changed since it began ({', '.join(changed)}), so its place in the data means nothing\n"
+            f"the run's data has changed since it began ({', '.join(changed)}): its place in the data means nothing\n"
             "  = fix: put the data back as it was, or begin a new run with `start: {from: RUN}`"
         )

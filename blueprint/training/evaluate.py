@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
+from blueprint.plan import Plan
+from blueprint.schema.spec import Spec
 from blueprint.training.data.loader import loader
 from blueprint.training.error import TrainError
 from blueprint.training.restore import restore
@@ -31,9 +33,9 @@ def evaluate(
     same split. Raises `RestoreError`, `TrainError`, `DataError`.
     """
     model = restore(run, device=device, allow_plugins=allow_plugins)
-    spec = model.spec
+    spec, plan = cast(Spec, model.spec), cast(Plan, model.plan)
     text = prepare(spec, cache=cache, progress=progress)
-    objective = spec.objective.build(model.plan.site)
+    objective = spec.objective.build(plan.site)
     samples = text.validation if limit is None else text.held_out(limit)
     batches = loader(samples, batch_size=batch_size or text.data.batch_size)
     total, count = 0.0, 0

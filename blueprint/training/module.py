@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import numpy as np
@@ -16,6 +16,7 @@ from blueprint.model.build import build_plan
 from blueprint.model.initialise import name_seed
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
+from blueprint.training.counts import processed
 from blueprint.training.error import NonFinite
 from blueprint.training.folder import plain_spec
 
@@ -86,15 +87,14 @@ class BlueprintModule(pl.LightningModule):
     def on_train_start(self) -> None:
         """Set the learning rate by the schedule as it is now: a resumed run may have been given another length."""
         for config in self.trainer.lr_scheduler_configs:
-            scheduler = config.scheduler
+            scheduler = cast(LambdaLR, config.scheduler)
             rates = zip(scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
             for group, base, factor in rates:
                 group["lr"] = base * factor(scheduler.last_epoch)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed every generator from the run's seed and the batch's number alone, so that no history enters."""
-        processed = self.trainer.fit_loop.epoch_loop.batch_progress.total.processed
-        seed = name_seed(self.spec.seed, f"batch {processed} rank {self.global_rank}")
+        seed = name_seed(self.spec.seed, f"batch {processed(self.trainer)} rank {self.global_rank}")
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed & 0xFFFFFFFF)
@@ -163,7 +163,6 @@ class BlueprintModule(pl.LightningModule):
 
     def _broken(self, what: str) -> NonFinite:
         data = getattr(self.trainer, "datamodule", None)
-        place = data.describe(self._place) if hasattr(data, "describe") and self._place is not None else ""
+        describe = getattr(data, "describe", None)
+        place = describe(self._place) if describe is not None and self._place is not None else ""
         return NonFinite(what, self.trainer.global_step + 1, place)
-
-

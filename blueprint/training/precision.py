@@ -18,7 +18,8 @@ class Refusal:
 #: What does not work, by device and precision; every other pair of the spec's values does.
 REFUSED: dict[tuple[str, str], Refusal] = {
     ("cpu", "16-mixed"): Refusal(
-        "Lightning would silently train in bf16-mixed instead, which is another number format", ("32-true", "bf16-mixed")
+        "Lightning would silently train in bf16-mixed instead, which is another number format",
+        ("32-true", "bf16-mixed"),
     ),
     ("cpu", "16-true"): Refusal(
         "without loss scaling its gradients underflow, and AdamW's eps rounds to zero: the loss becomes NaN",

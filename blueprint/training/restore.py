@@ -1,4 +1,4 @@
-"""Models back from disk: a run folder, a checkpoint file alone, or a folder with a spec and weights. No Lightning here."""
+"""Models back from disk: a run folder, a checkpoint alone, or a folder with spec and weights. No Lightning here."""
 
 from __future__ import annotations
 
@@ -84,9 +84,7 @@ class Loaded:
         return "\n".join(out)
 
 
-def load_weights(
-    model: nn.Module, path: str | Path, parts: str | Sequence[str] = "all", strict: bool = True
-) -> Loaded:
+def load_weights(model: nn.Module, path: str | Path, parts: str | Sequence[str] = "all", strict: bool = True) -> Loaded:
     """Begin from the weights at `path`: all, or those whose names begin with one of `parts`.
 
     Raises `RestoreError` if `strict` and a chosen weight is not there or has another shape, or if a part names none of

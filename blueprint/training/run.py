@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.utilities import rank_zero_only
 
 from blueprint import files
 from blueprint.schema.spec import Spec
@@ -37,7 +37,10 @@ FREE = (
     *("name", "description", "checkpoint", "sample", "schedule", "data.workers"),
     *(f"trainer.{name}" for name in ("max_steps", "max_epochs", "accelerator", "devices", "num_nodes", "strategy")),
     *(f"trainer.{name}" for name in ("val_check_interval", "limit_val_batches", "log_every_n_steps")),
-    *(f"trainer.{name}" for name in ("gradient_clip_val", "gradient_clip_algorithm", "deterministic", "detect_anomaly")),
+    *(
+        f"trainer.{name}"
+        for name in ("gradient_clip_val", "gradient_clip_algorithm", "deterministic", "detect_anomaly")
+    ),
 )
 #: Lightning wants a number of batches between validations; this one never comes.
 NEVER = 1 << 60
@@ -241,7 +244,7 @@ def _check(spec: Spec) -> None:
 
 def _first() -> bool:
     # Lightning starts further processes by running the same command again; only the first one owns the folder.
-    return bool(rank_zero_only.rank == 0)
+    return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _held(layout: Layout) -> contextlib.AbstractContextManager[None]:

@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 from blueprint.load import load
 from blueprint.training.callbacks.save import Saver
 from blueprint.training.checkpoint import bits
+from blueprint.training.counts import processed
 from blueprint.training.run import fit, resume
 
 
@@ -24,9 +25,11 @@ class Watch(pl.Callback):
     def __init__(self, trace: Path, steps: int, kill: int | None) -> None:
         self.trace, self.steps, self.kill = trace, steps, kill
 
-    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
         """Die, where this is the batch."""
-        if trainer.fit_loop.epoch_loop.batch_progress.total.processed == self.kill:
+        if processed(trainer) == self.kill:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def on_train_batch_end(
@@ -37,7 +40,7 @@ class Watch(pl.Callback):
         for name in sorted(batch):
             digest.update(name.encode() + bits(batch[name]))
         entry = {
-            "batch": trainer.fit_loop.epoch_loop.batch_progress.total.processed,
+            "batch": processed(trainer),
             "data": digest.hexdigest()[:16],
             "loss": float(outputs["objective"]).hex(),
         }

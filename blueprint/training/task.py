@@ -109,7 +109,7 @@ class Text:
             "content": self.tokens.content,
             "train": self.tokens.train.hash,
             "validation": self.tokens.validation.hash,
-            "tokenizer": self.tokenizer.fingerprint,
+            "tokenizer": self.tokens.index["tokenizer"],
         }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 from torch import Tensor
 
+from blueprint.training.counts import processed
 from blueprint.training.metrics import Row, Table
 
 
@@ -70,9 +71,8 @@ class Recorder(pl.Callback):
         self.table.put(trainer.global_step, {name: float(value) for name, value in values.items() if value is not None})
 
     def _measured(self, trainer: pl.Trainer, module: Any, outputs: Any) -> Row:
-        processed = trainer.fit_loop.epoch_loop.batch_progress.total.processed
         row: Row = {
-            "tokens": processed * self._tokens,
+            "tokens": processed(trainer) * self._tokens,
             "loss": sum(float(loss) for loss in self._losses) / len(self._losses),
             "learning_rate": module.learning_rate,
         }

@@ -12,6 +12,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 
 from blueprint.training import checkpoint as files
 from blueprint.training.callbacks.stop import Interrupted, StopSignals
+from blueprint.training.counts import processed
 from blueprint.training.error import NonFinite
 
 
@@ -22,9 +23,7 @@ class AtomicIO(CheckpointIO):
         """Write aside, sync, rename."""
         files.write(Path(path), checkpoint)
 
-    def load_checkpoint(
-        self, path: Any, map_location: Any = None, weights_only: bool | None = None
-    ) -> dict[str, Any]:
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Read tensors and plain values onto the CPU, whatever is asked for; raises `RestoreError`."""
         return files.read(Path(path))
 
@@ -95,8 +94,7 @@ class Saver(Checkpoint):
         return bool(trainer.strategy.reduce_boolean_decision(self.stop.requested, all=False))
 
     def _validation_due(self, trainer: pl.Trainer) -> bool:
-        processed = trainer.fit_loop.epoch_loop.batch_progress.total.processed
-        return processed % int(trainer.val_check_interval) == 0
+        return processed(trainer) % int(trainer.val_check_interval) == 0
 
     def _save(self, trainer: pl.Trainer) -> None:
         step = trainer.global_step

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import Any
 
 
-class Interrupted(Exception):  # noqa: N818  (it is no error: the run was asked to stop, and did)
+class Interrupted(Exception):
     """Raised out of training once everything is saved after a request to stop."""
 
     def __init__(self, step: int) -> None:

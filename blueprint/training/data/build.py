@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from blueprint import files
 from blueprint.training.data.error import DataError
 from blueprint.training.data.progress import Report, reporter
 from blueprint.training.data.store import FORMAT, SPLITS, Tokens, id_type
+from blueprint.training.data.writer import Writer
 
 _SCALE = 1 << 64
 
@@ -202,7 +203,7 @@ def _write(
     dtype, size = id_type(tokenizer.vocab_size), tokenizer.vocab_size
     end = np.array([] if tokenizer.eos_id is None else [tokenizer.eos_id], dtype=np.int64)
     with contextlib.ExitStack() as stack, report("tokenizing", survey.bytes) as advance:
-        writers = {name: stack.enter_context(_Writer(folder / name, dtype)) for name in SPLITS}
+        writers = {name: stack.enter_context(Writer(folder / name, dtype)) for name in SPLITS}
         for split, name, data in dealt:
             ids = np.concatenate([np.asarray(tokenizer.encode(data.decode())), end])
             if ids.size and not (ids.min() >= 0 and ids.max() < size):
@@ -210,50 +211,6 @@ def _write(
             writers[split].add(name, ids.astype(dtype), len(data))
             advance(len(data))
     return {name: writer.counts() for name, writer in writers.items()}
-
-
-class _Writer:
-    """The four files of one split, written front to back and synced at the end."""
-
-    def __init__(self, folder: Path, dtype: np.dtype[Any]) -> None:
-        folder.mkdir(parents=True)
-        self.folder, self.dtype = folder, dtype
-        self.tokens = self.documents = self.bytes = self.name_bytes = 0
-        self.hash = hashlib.blake2b(digest_size=16)
-        self.files: list[BinaryIO] = []
-
-    def __enter__(self) -> _Writer:
-        for name in ("tokens.bin", "documents.bin", "names.bin", "names_at.bin"):
-            self.files.append(open(self.folder / name, "xb"))  # closed in __exit__
-        self._offsets()
-        return self
-
-    def add(self, name: str, ids: NDArray[Any], size: int) -> None:
-        """Append one document: its name, its ids, and the bytes its text took."""
-        data, said = ids.tobytes(), name.encode(errors="replace")
-        self.files[0].write(data)
-        self.files[2].write(said)
-        self.hash.update(data)
-        self.documents += 1
-        self.tokens += len(ids)
-        self.bytes += size
-        self.name_bytes += len(said)
-        self._offsets()
-
-    def _offsets(self) -> None:
-        self.files[1].write(self.tokens.to_bytes(8, "little"))
-        self.files[3].write(self.name_bytes.to_bytes(8, "little"))
-
-    def counts(self) -> dict[str, Any]:
-        return {"tokens": self.tokens, "documents": self.documents, "bytes": self.bytes, "hash": self.hash.hexdigest()}
-
-    def __exit__(self, *_: object) -> None:
-        self.files[2].write(b"\n")  # an empty file cannot be mapped
-        for file in self.files:
-            with file:
-                file.flush()
-                os.fsync(file.fileno())
-        files.sync_folder(self.folder)
 
 
 def _texts(documents: Iterable[tuple[str, str]], source: str) -> Iterator[tuple[str, bytes]]:
