@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from blueprint.component import Component, Site, register
-    from blueprint.cost import cost
+    from blueprint.cost.cost import cost
     from blueprint.diagnosis import Problem, SpecError
     from blueprint.inference.generate import generate
     from blueprint.load import load, loads

@@ -154,6 +154,8 @@ class Component(Section):
     beside: ClassVar[dict[str, Any]] = {}
     #: The role under which a precision policy keeps parts of this kind in float32 (None: never).
     float32_role: ClassVar[str | None] = None
+    #: Whether what such a part gives then stays float32 too, because it leaves the stream (logits do).
+    float32_result: ClassVar[bool] = False
 
     def __init_subclass__(cls, kind: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)

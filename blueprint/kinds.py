@@ -92,6 +92,7 @@ class Head(Component, kind="head"):
     """Hidden states to the output. Module: `(x_BTD, table_VD or None) -> logits`; `tie` uses the embedding's table."""
 
     float32_role: ClassVar[str | None] = "head"
+    float32_result: ClassVar[bool] = True
 
 
 class Init(Component, kind="init"):

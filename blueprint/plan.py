@@ -128,7 +128,8 @@ def plan(spec: Spec) -> Plan:
 def kept_float32(spec: Spec) -> frozenset[str]:
     """The roles that stay in float32 under the spec's precision."""
     if spec.trainer.precision in ("32-true", "64-true"):
-        return frozenset()
+        # Nothing is 16 bits wide here; should someone cast the model, its softmaxes at least stay exact.
+        return frozenset({"softmax"})
     from blueprint.schema.spec import PrecisionPolicy
 
     return frozenset((spec.precision or PrecisionPolicy()).float32)

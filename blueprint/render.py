@@ -24,13 +24,30 @@ def plan_text(plan: Plan) -> str:
     column = max(len(name) for name, _ in rows) + 2
     lines = [f"{plan.name}: {_model_line(plan)}", f"plan {plan.hash}", ""]
     for name, text in rows:
-        # A line breaks between settings, not inside one.
-        whole = _SIGN.join(fact.replace(" ", "\0") for fact in text.split(_SIGN))
-        wrapped = textwrap.wrap(whole, WIDTH - column, break_long_words=False, break_on_hyphens=False) or [""]
-        first, *rest = (line.replace("\0", " ") for line in wrapped)
+        first, *rest = wrapped(text, WIDTH - column) or [""]
         lines.append(f"{name:<{column}}{first}".rstrip())
         lines += [" " * column + more for more in rest]
     return "\n".join(lines)
+
+
+def plan_plain(plan: Plan) -> dict[str, Any]:
+    """The plan as JSON-ready values; its identity holds every number as a float, here whole ones are whole."""
+    return {"name": plan.name, "hash": plan.hash, "plan": _whole(plan.to_plain())}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _whole(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < 1e15 else value
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Settings in lines of at most `width`, which break between settings, not inside one."""
+    whole = _SIGN.join(fact.replace(" ", "\0") for fact in text.split(_SIGN))
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
 
 
 def _model_line(plan: Plan) -> str:

@@ -23,11 +23,12 @@ ORDER = [
     {"schema"},
     {"load"},
     {"plan"},
-    {"render", "diff"},
+    {"render", "diff", "picture"},
     {"ops"},
     {"model"},
     {"cost", "inference"},
     {"training", "testing"},
+    {"build_folder"},
     {"interop"},
     {"cli"},
 ]
@@ -49,6 +50,8 @@ TORCH_FREE = {
     "plan",
     "render",
     "diff",
+    "picture",
+    "describe",
 }
 
 

@@ -49,9 +49,7 @@ def spec(tmp_path: Path) -> Iterator[Path]:
 
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", "blueprint", *words], cwd=cwd, capture_output=True, text=True, env=env
-    )
+    return subprocess.run([sys.executable, "-m", "blueprint", *words], cwd=cwd, capture_output=True, text=True, env=env)
 
 
 def test_it_is_one_short_file() -> None:

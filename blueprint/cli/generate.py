@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from blueprint.cli.common import AllowPlugins, AsJson, Mistake, RunPath, emit
+
+if TYPE_CHECKING:
+    from blueprint.schema.spec import Spec
 
 
 def command(
@@ -40,11 +43,11 @@ def command(
         named = " and ".join(f"--{name.replace('_', '-')}" for name in idle)
         raise Mistake(f"at temperature 0 the likeliest token is taken: {named} would do nothing")
     model = restore(run, device=device, allow_plugins=allow_plugins)
-    tokenizer = model.spec.tokenizer
+    tokenizer = cast("Spec", model.spec).tokenizer
     if tokenizer is None:
         raise Mistake(f"{run} has no tokenizer: its model reads ids, not text")
     writer = TextGenerator(model, tokenizer)
-    settings = {"max_new_tokens": max_new_tokens, "sampling": sampling, "stop": tuple(stop or ())}
+    settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "sampling": sampling, "stop": tuple(stop or ())}
     try:
         if json:
             done = writer.complete(prompt, **settings)

@@ -16,9 +16,10 @@ def command(
 ) -> None:
     """Write a spec out: every layer, every part, every default that matters, and how attention will be computed."""
     from blueprint.plan import plan
+    from blueprint.render import plan_plain
 
     found = plan(read(spec, [*(trailing or ()), *(changes or ())], allow_plugins))
     if json:
-        emit({"name": found.name, "hash": found.hash, "plan": found.to_plain()})
+        emit(plan_plain(found))
     else:
         typer.echo(str(found))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from torch import nn
-
 from blueprint.cost import flops, memory, parameters
 from blueprint.cost.reduce import measured
 from blueprint.cost.report import Cost, Memory
@@ -15,6 +13,8 @@ from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 
 T = TypeVar("T")
+
+_NO_LENGTH = "no length: the spec says neither data.length nor model.max_length"
 
 
 def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
@@ -38,20 +38,17 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
             unknown.update(dict.fromkeys(names, f"it does not run without data ({reason})"))
             return None
 
-    def at_length(names: tuple[str, ...], find: Callable[[int], T]) -> T | None:
+    def at_length(names: tuple[str, ...], find: Callable[[int], dict[str, int]]) -> dict[str, int]:
         if length is None:
-            unknown.update(dict.fromkeys(names, "no length: the spec says neither data.length nor model.max_length"))
-            return None
-        return known(names, lambda: find(length))
+            unknown.update(dict.fromkeys(names, _NO_LENGTH))
+            return {}
+        return known(names, lambda: find(length)) or {}
 
     work = at_length(
         ("flops_forward", "flops_attention", "flops_training", "flops_per_token"),
         lambda n: measured(written, lambda part: flops.operations(part, n, batch)),
     )
-    acts = at_length(
-        ("memory.activations", "memory.training"),
-        lambda n: _activations(spec, written, n, batch),
-    )
+    step = at_length(("memory.activations", "memory.training"), lambda n: _activations(spec, written, n, batch))
     state = known(("memory.optimizer", "memory.training"), lambda: memory.optimizer_state(spec, model, written))
     held, gradients = memory.weights(model)
     one_more, whole = _cache(model, length, batch, unknown, known)
@@ -64,12 +61,12 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
         active_parameters=parameters.active(model),
         by_part=parameters.by_part(model),
         layers=parameters.by_layer(model, written),
-        flops_forward=work and work["forward"],
-        flops_attention=work and work["attention"],
-        flops_training=work and work["training"],
+        flops_forward=work.get("forward"),
+        flops_attention=work.get("attention"),
+        flops_training=work.get("training"),
         cache_bytes_per_token=one_more,
         cache_bytes=whole,
-        memory=Memory(held, gradients, state, acts and acts["activations"]),
+        memory=Memory(held, gradients, state, step.get("activations")),
         unknown=unknown,
     )
 
@@ -91,7 +88,9 @@ def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | 
     if length is not None and longest is not None and length > longest:
         for _, part, _ in written.parts():
             if "needs_length" in part.traits:
-                raise ValueError(f"{length} tokens: the model's {part.spec_name} {part.kind} end at max_length {longest}")
+                raise ValueError(
+                    f"{length} tokens: the model's {part.spec_name} {part.kind} end at max_length {longest}"
+                )
     return length
 
 
@@ -104,7 +103,7 @@ def _cache(
         unknown.update(dict.fromkeys(names, "a layer has no state: every token is decoded from the whole sequence"))
         return None, None
     if length is None:
-        unknown["cache_bytes"] = "no length: the spec says neither data.length nor model.max_length"
+        unknown["cache_bytes"] = _NO_LENGTH
 
     def bytes_at(rows: int, tokens: int) -> int:
         held: int = model.new_state(rows, tokens).nbytes

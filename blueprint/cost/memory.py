@@ -82,7 +82,7 @@ def _held(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _retype(model: nn.Module, dtypes: dict[str, torch.dtype]) -> None:
-    """What `model.to(dtype)` does, which fake parameters do not allow: others take their place, tied ones still tied."""
+    """What `model.to(dtype)` does, which fake parameters refuse: others take their place, tied ones still tied."""
     made: dict[int, Tensor] = {}
     for name, old in list(_held(model)):
         if old.dtype != dtypes[name]:

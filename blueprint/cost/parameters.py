@@ -28,7 +28,7 @@ def active(model: nn.Module) -> int:
 
 
 def by_part(model: nn.Module) -> dict[str, int]:
-    """Parameters by the kind of part that holds them, outermost below the layers: a norm inside an attention is its own."""
+    """Parameters by kind of part; a part inside another counts as that one's, as the norms in an attention do."""
     kinds = {name: part[0] for name, part in _parts(model).items() if part[0] != "block"}
     found: Counter[str] = Counter()
     for name, parameter in model.named_parameters():

@@ -1,7 +1,7 @@
 """A few layers stand for all: what is measured on them, added up for the whole depth.
 
-Cost is a sum over parts, so it is linear in how often each distinct layer occurs: a model with one of each, and for each
-a model with one more of it, tell what the full depth costs without ever running it.
+Cost is a sum over parts, so it is linear in how often each distinct layer occurs: a model with one of each, and for
+each a model with one more of it, tell what the full depth costs without ever running it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _kinds(plan: Plan) -> list[list[Layer]]:
 
 
 def _only(plan: Plan, kept: list[Layer]) -> Plan:
-    """The plan with these layers alone, each at its own site; one whose weights are another's keeps them if it is there."""
+    """The plan with these layers alone, each at its own site; weights are shared with a layer that is there too."""
     stacks = {}
     for side, stack in plan.stacks.items():
         indices = sorted(index for of, index in kept if of == side)

@@ -11,7 +11,7 @@ from blueprint.cost.units import count, flops, size
 
 @dataclass(frozen=True)
 class Layers:
-    """A run of equal layers; `parameters` and `by_part` are of one of them, `own` how many have weights of their own."""
+    """A run of equal layers: `parameters` and `by_part` of one, `own` how many have weights of their own."""
 
     side: str
     indices: tuple[int, ...]

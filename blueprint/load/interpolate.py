@@ -17,13 +17,14 @@ from blueprint.arithmetic import ArithmeticFault, parse
 from blueprint.diagnosis import Problem, nearest
 from blueprint.load.expression import ExpressionFault, Part, parts
 from blueprint.load.notes import rewritten
+from blueprint.load.reader import MAX_DEPTH
 from blueprint.tree import Map, Node, Scalar, Seq, Span, leaves
 
 MAX_EXPRESSIONS = 2_000
 MAX_CHAIN = 30
 MAX_TEXT = 100_000
 MAX_TOTAL = 1_000_000
-MAX_COPIED = 200_000
+MAX_COPIED = 50_000
 
 Path = tuple[str, ...]
 _CODE = "interpolation"
@@ -108,8 +109,9 @@ class _Resolver:
         if whole and not found[0].calc:
             node = self.lookup(found[0].text, path, leaf, found[0])
             if not isinstance(node, Scalar):
-                note = f"from {text}, written at {node.span}"
-                return rewritten(node, lambda span, notes: (leaf.span, (*leaf.notes, *notes, note)))
+                self.weigh(node, len(path), leaf, found[0])
+                notes = (*leaf.notes, f"from {text}, written at {node.span}")
+                return rewritten(node, lambda span, old: (leaf.span, notes))
         return Scalar(self.text(text, found, path, leaf), leaf.span, (*leaf.notes, f"from {text}"))
 
     def text(self, text: str, found: tuple[Part, ...], path: Path, leaf: Scalar) -> Any:
@@ -202,12 +204,28 @@ class _Resolver:
     def whole(self, node: Node, at: Path, name: str, leaf: Scalar, part: Part) -> Node:
         """A map or list with every expression in it resolved."""
         for path, inner in leaves(node, at):
-            self.copied += 1
-            if self.copied > MAX_COPIED:
-                raise self.wrong(f"${{…}} would copy more than {MAX_COPIED:,} values", leaf, part)
+            self.copy(leaf, part)
             if _is_expression(inner):
                 self.other(path, inner, name, leaf, part)
         return self.rebuilt(node, at)
+
+    def weigh(self, node: Node, depth: int, leaf: Scalar, part: Part) -> None:
+        """Count what a copy will hold before it is made: results share their parts, copies do not."""
+        stack = [(node, depth)]
+        while stack:
+            inner, depth = stack.pop()
+            self.copy(leaf, part)
+            if depth > MAX_DEPTH:
+                raise self.wrong(f"with what ${{…}} copies, the spec would nest more than {MAX_DEPTH} deep", leaf, part)
+            if isinstance(inner, Map):
+                stack += [(entry.value, depth + 1) for entry in inner.entries.values()]
+            elif isinstance(inner, Seq):
+                stack += [(item, depth + 1) for item in inner.items]
+
+    def copy(self, leaf: Scalar, part: Part) -> None:
+        self.copied += 1
+        if self.copied > MAX_COPIED:
+            raise self.wrong(f"${{…}} would copy more than {MAX_COPIED:,} values", leaf, part)
 
     def rebuilt(self, node: Node, path: Path) -> Node:
         """The tree with the results so far put in."""

@@ -43,5 +43,5 @@ def _built(part: Component, at: Site, made: Any) -> Any:
     if isinstance(made, nn.Module):
         made.blueprint_part = (part.kind, part.spec_name, at.path)  # type: ignore[assignment]
         if part.float32_role is not None and part.float32_role in at.float32:
-            return keep_float32(made)
+            return keep_float32(made, result=part.float32_result)
     return made

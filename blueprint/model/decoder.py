@@ -63,8 +63,10 @@ class DecoderModel(nn.Module):
         unused = (token_type_ids, pixel_values, decoder_input_ids, decoder_attention_mask)
         if input_ids is None or any(each is not None for each in unused):
             raise TypeError("a decoder takes input_ids, attention_mask, position_ids and segment_ids")
+        batch, length = input_ids.shape
         flow = Flow.of(
-            *input_ids.shape,
+            batch,
+            length,
             input_ids.device,
             attention_mask,
             position_ids,

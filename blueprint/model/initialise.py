@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import Any
 
 import torch
@@ -32,12 +33,13 @@ def initialise(model: nn.Module, init: Any, seed: int, layers: int) -> None:
                 module.reset_parameters()
 
 
-def _fill(path: str, module: nn.Module, init: Any, seed: int, layers: int) -> None:
+def _fill(path: str, module: Any, init: Any, seed: int, layers: int) -> None:
     weight, bias = module.weight, getattr(module, "bias", None)
     generator = torch.Generator(weight.device).manual_seed(name_seed(seed, f"{path}.weight"))
     role = getattr(module, "role", "embedding" if isinstance(module, nn.Embedding) else "linear")
-    fan_in, fan_out = weight[0].numel(), weight.shape[0] * weight[0, 0].numel()
-    init.fill(role, weight, fan_in, fan_out, generator, layers)
+    # (out, in, …): a convolution's window counts on both sides.
+    window = math.prod(weight.shape[2:])
+    init.fill(role, weight, weight.shape[1] * window, weight.shape[0] * window, generator, layers)
     if isinstance(module, nn.Embedding) and module.padding_idx is not None:
         weight[module.padding_idx].zero_()
     if bias is not None:

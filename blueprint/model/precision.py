@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 
-def keep_float32(module: nn.Module) -> nn.Module:
+def keep_float32(module: nn.Module, *, result: bool = False) -> nn.Module:
     """Make `module` hold its weights and compute in float32, inside autocast and after `.to(bfloat16)` alike.
 
-    The output comes back in the dtype of the input. Device moves and `.double()` act as usual.
+    The output comes back in the dtype of the input, or stays float32 with `result=True`. Device moves and `.double()`
+    act as usual.
     """
     module._apply = types.MethodType(_apply, module)  # type: ignore[method-assign]
-    module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]
+    module.forward = types.MethodType(_kept if result else _lowered, module)
     return module
 
 
@@ -27,16 +28,20 @@ def _apply(self: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True
             return tensor.to(moved.device)
         return moved
 
-    return type(self)._apply(self, guarded, recurse)
+    moved: nn.Module = type(self)._apply(self, guarded, recurse)
+    return moved
 
 
-def _forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-    first = next((a for a in args if isinstance(a, Tensor)), None)
-    if first is None or first.device.type == "meta":
-        return type(self).forward(self, *args, **kwargs)
-    with torch.autocast(first.device.type, enabled=False):
-        out = type(self).forward(self, *map(_float, args), **{k: _float(v) for k, v in kwargs.items()})
-    return out.to(first.dtype) if isinstance(out, Tensor) else out
+def _kept(self: nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    if x.device.type == "meta":
+        return type(self).forward(self, x, *args, **kwargs)
+    with torch.autocast(x.device.type, enabled=False):
+        return type(self).forward(self, _float(x), *map(_float, args), **{k: _float(v) for k, v in kwargs.items()})
+
+
+def _lowered(self: nn.Module, x: Tensor, *args: Any, **kwargs: Any) -> Any:
+    out = _kept(self, x, *args, **kwargs)
+    return out.to(x.dtype) if isinstance(out, Tensor) else out
 
 
 def _float(value: Any) -> Any:

@@ -50,6 +50,7 @@ class Work:
     sink_H: Tensor | None
     dropout: float
     memo: dict[Any, Any]
+    float32: bool = True
 
     def mask(self) -> Tensor | None:
         """(1 or B, T or 1, S), true where visible; None if everything is. Made once for all layers that agree."""
@@ -100,17 +101,18 @@ def weigh(
     softcap: float | None,
     sink_H: Tensor | None,
     dropout: float,
+    float32: bool = True,
 ) -> Tensor:
     """Attention with its scores in hand: cap(q·k·scale) + bias, masked, softmax, dropout, times v.
 
     A sink is one more logit for each head whose value is zero (GPT-OSS; Xiao et al., 2023, section 3.3). The softmax
-    of 16-bit inputs is taken in float32. Where nothing is visible the result is exactly 0 and so is its gradient.
+    of 16-bit inputs is taken in float32, unless `float32` is false. Where nothing is visible the result is exactly 0 and so is its gradient.
     """
     batch, heads, queries, _ = q_BHTE.shape
     groups = k_BGSE.shape[1]
     q_BGRE = (q_BHTE * scale).reshape(batch, groups, heads // groups * queries, -1)
     s_BHTS = (q_BGRE @ k_BGSE.transpose(-1, -2)).view(batch, heads, queries, -1)
-    if s_BHTS.dtype in (torch.float16, torch.bfloat16):
+    if float32 and s_BHTS.dtype in (torch.float16, torch.bfloat16):
         s_BHTS = s_BHTS.float()
     if softcap is not None:
         s_BHTS = softcap * torch.tanh(s_BHTS / softcap)

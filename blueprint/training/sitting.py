@@ -52,14 +52,14 @@ class Watch(pl.Callback):
 
 
 def main(task: dict[str, Any]) -> None:
-    """Train or resume as the task says. The plugins of its spec were allowed where the verification was asked for."""
-    run = Path(task["run"])
+    """Train or resume as the task says."""
+    run, allow = Path(task["run"]), bool(task["allow_plugins"])
     cache = None if task["cache"] is None else Path(task["cache"])
     watch = Watch(run.with_suffix(".trace"), task["steps"], task.get("kill"))
     if task.get("resume"):
-        resume(run, progress=False, cache=cache, allow_plugins=True, callbacks=[watch])
+        resume(run, progress=False, cache=cache, allow_plugins=allow, callbacks=[watch])
     else:
-        fit(load(task["spec"], allow_plugins=True), run, progress=False, cache=cache, callbacks=[watch])
+        fit(load(task["spec"], allow_plugins=allow), run, progress=False, cache=cache, callbacks=[watch])
 
 
 if __name__ == "__main__":

@@ -63,30 +63,33 @@ class Report:
 def verify_resume(
     spec: Spec,
     *,
-    steps: int = 12,
+    steps: int | None = None,
     stop: int | None = None,
     folder: Path | None = None,
     cache: Path | None = None,
+    allow_plugins: bool = False,
 ) -> Report:
-    """Train `steps` optimizer steps of a spec at one go, and again with a SIGKILL after the checkpoint at `stop`.
+    """Train `steps` (12) optimizer steps of a spec at one go, and again with a SIGKILL after the checkpoint at `stop`.
 
     The spec's own schedule, length and validations stand; only saving and logging are as the comparison needs them.
-    `folder` keeps the two runs. Raises `TrainError` where a sitting fails by itself.
+    `folder` keeps the two runs; `allow_plugins` lets their processes load the spec's plugins, too. Raises `TrainError` where a sitting fails by itself.
     """
     ready_to_train(spec)
     text = prepare(spec, cache=cache)
-    steps = min(steps, text.steps)
+    steps = min(12 if steps is None else steps, text.steps)
     stop = max(1, steps // 2) if stop is None else stop
     if not 0 < stop < steps:
         raise TrainError(f"a run of {steps} steps cannot be stopped at step {stop} and go on: choose a step in between")
     if folder is None:
         with tempfile.TemporaryDirectory(prefix="blueprint-verify-") as made:
-            return _verify(spec, steps, stop, Path(made), cache, text.batches)
+            return _verify(spec, steps, stop, Path(made), cache, text.batches, allow_plugins)
     folder.mkdir(parents=True, exist_ok=True)
-    return _verify(spec, steps, stop, folder, cache, text.batches)
+    return _verify(spec, steps, stop, folder, cache, text.batches, allow_plugins)
 
 
-def _verify(spec: Spec, steps: int, stop: int, folder: Path, cache: Path | None, epoch: int) -> Report:
+def _verify(
+    spec: Spec, steps: int, stop: int, folder: Path, cache: Path | None, epoch: int, allow_plugins: bool
+) -> Report:
     plain = plain_spec(spec)
     plain["checkpoint"] = {"every_n_steps": stop, "keep": 1000}
     plain["trainer"] = {**plain["trainer"], "log_every_n_steps": 1}
@@ -94,7 +97,12 @@ def _verify(spec: Spec, steps: int, stop: int, folder: Path, cache: Path | None,
     write_atomic(folder / "spec.yaml", yaml_text(plain))
     killed = _batches_to(stop, spec.trainer.accumulate_grad_batches, epoch) + 1
     whole, broken = folder / "whole", folder / "broken"
-    common = {"spec": str(folder / "spec.yaml"), "steps": steps, "cache": None if cache is None else str(cache)}
+    common = {
+        "spec": str(folder / "spec.yaml"),
+        "steps": steps,
+        "cache": None if cache is None else str(cache),
+        "allow_plugins": allow_plugins,
+    }
     _sitting({**common, "run": str(whole)})
     _sitting({**common, "run": str(broken), "kill": killed}, expect=-signal.SIGKILL)
     if not checkpoints.listing(Layout(broken).checkpoints):

@@ -31,7 +31,10 @@ UNEVEN: dict[str, dict[str, Any]] = {
     "equal": {},
     "pattern": {
         "layers": 7,
-        "blocks": {"local": {"attention": {"mask": {"type": "sliding", "window": 8}}}, "wide": {"feed_forward": {"d_ff": 128}}},
+        "blocks": {
+            "local": {"attention": {"mask": {"type": "sliding", "window": 8}}},
+            "wide": {"feed_forward": {"d_ff": 128}},
+        },
         "pattern": ["local", "local", "wide"],
     },
     "one differs": {"layers": 8, "overrides": {"0": {"feed_forward": {"type": "mlp", "d_ff": 48, "bias": True}}}},

@@ -11,8 +11,6 @@ from blueprint.component import Site
 from blueprint.ops import Flow
 from blueprint.registry import member, names
 
-pytest.importorskip("transformers", reason="the reference itself")
-
 #: The names by which the library knows activations whose name differs.
 ELSEWHERE = {"gelu_tanh": "gelu_pytorch_tanh", "identity": "linear"}
 

@@ -77,4 +77,5 @@ def _block(
         softcap=work.softcap,
         sink_H=work.sink_H,
         dropout=work.dropout,
+        float32=work.float32,
     )

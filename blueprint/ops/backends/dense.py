@@ -19,4 +19,5 @@ def dense(work: Work) -> Tensor:
         softcap=work.softcap,
         sink_H=work.sink_H,
         dropout=work.dropout,
+        float32=work.float32,
     )

@@ -32,6 +32,7 @@ class MultiHeadAttention(nn.Module):
         self.visible = said.visible(at)
         self.scale, self.softcap = float(said.scale), said.softcap
         self.dropout, self.backend = said.dropout, said.forced
+        self.float32 = "softmax" in at.float32
         bias = {name: name in said.biased for name in "qkvo"}
         self.q = Linear(at.width, said.heads * said.head_dim, bias["q"])
         self.k = Linear(at.width, said.kv_heads * said.head_dim, bias["k"])
@@ -90,6 +91,7 @@ class MultiHeadAttention(nn.Module):
             bias=self.position.bias if self.biases else None,
             dropout=self.dropout if self.training else 0.0,
             backend=self.backend if state is None else None,
+            float32=self.float32,
         )
         y_BTD: Tensor = self.o(o_BHTV.transpose(1, 2).flatten(2))
         return y_BTD, {}

@@ -13,8 +13,6 @@ from blueprint.component import Site
 from blueprint.kinds import Attention
 from blueprint.ops import Flow
 
-pytest.importorskip("transformers")
-
 COMMON = {
     "hidden_size": 48,
     "num_attention_heads": 6,

@@ -1,0 +1,84 @@
+"""The parts a policy names stay in float32, through casts and autocast; the rest does not."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+import blueprint as bp
+
+SPEC = """
+model:
+  type: decoder
+  d_model: 32
+  layers: 2
+  max_length: 64
+  vocab_size: 50
+  block: {attention: {heads: 4}}
+"""
+
+
+def build(*overrides: str) -> torch.nn.Module:
+    return bp.build(bp.loads(SPEC, list(overrides)))
+
+
+def dtypes(model: torch.nn.Module) -> dict[str, torch.dtype]:
+    return {name: p.dtype for name, p in model.named_parameters()}
+
+
+def test_policy_parts_keep_their_weights_when_the_model_is_cast() -> None:
+    model = build("trainer.precision=bf16-true")
+    weight = model.norm.weight.clone()
+    kept = {n for n, d in dtypes(model.to(torch.bfloat16)).items() if d == torch.float32}
+    assert kept == {n for n in dtypes(model) if "norm" in n or n.startswith("head.")}
+    assert torch.equal(model.norm.weight, weight)
+
+
+def test_a_policy_can_be_narrowed() -> None:
+    model = build("trainer.precision=bf16-true", "precision.float32=[head]").to(torch.bfloat16)
+    assert {n for n, d in dtypes(model).items() if d == torch.float32} == {"head.weight"}
+
+
+def test_in_float32_nothing_is_kept_apart() -> None:
+    assert set(dtypes(build().to(torch.bfloat16)).values()) == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("head", ["{tie: true}", "{tie: false}"])
+def test_logits_are_float32_and_the_stream_is_not(head: str) -> None:
+    model = build("trainer.precision=bf16-true", f"model.head={head}").to(torch.bfloat16)
+    out = model(torch.arange(12).view(2, 6))
+    assert out.hidden.dtype == torch.bfloat16
+    assert out.logits.dtype == torch.float32
+
+
+def test_a_copy_keeps_the_policy_for_itself() -> None:
+    model = build("trainer.precision=bf16-true")
+    other = copy.deepcopy(model).to(torch.bfloat16)
+    assert other.norm.weight.dtype == torch.float32
+    with torch.no_grad():
+        other.norm.weight.add_(1)
+    assert not torch.equal(model.norm.weight, other.norm.weight)
+    ids = torch.arange(6)[None]
+    assert not torch.equal(model(ids).logits, other(ids).logits)
+
+
+def test_the_loss_without_logits_equals_the_loss_with_them() -> None:
+    for overrides in ([], ["trainer.precision=bf16-true"]):
+        model = build(*overrides)
+        model = model.to(torch.bfloat16) if overrides else model
+        ids, labels = torch.arange(12).view(2, 6), torch.arange(1, 13).view(2, 6)
+        labels[0, 0] = -100
+        out = model(ids)
+        plain = torch.nn.functional.cross_entropy(out.logits.flatten(0, 1).float(), labels.flatten())
+        torch.testing.assert_close(model.cross_entropy(out.hidden, labels), plain, rtol=1e-5, atol=1e-5)
+
+
+def test_the_softmax_of_the_policy_is_taken_in_float32() -> None:
+    softcap = ["trainer.precision=bf16-true", "model.block.attention.softcap=5"]
+    models = [build(*softcap, f"precision.float32={roles}") for roles in ("[softmax]", "[norm]")]
+    models[1].load_state_dict(models[0].state_dict())
+    ids = torch.arange(40).view(2, 20)
+    kept, low = (model.to(torch.bfloat16)(ids).logits for model in models)
+    assert not torch.equal(kept, low)
