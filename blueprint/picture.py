@@ -70,9 +70,12 @@ def picture(plan: Plan, form: str = "png", note: str = "") -> bytes:
 
 
 def _saved(figure: Figure, form: str) -> bytes:
+    from matplotlib import rc_context
+
     out = io.BytesIO()
     # Without dates and random ids the same plan gives the same file.
-    figure.savefig(out, format=form, dpi=130, metadata={"Date": None} if form == "svg" else None)
+    with rc_context({"svg.hashsalt": "blueprint"}):
+        figure.savefig(out, format=form, dpi=130, metadata={"Date": None} if form == "svg" else None)
     return out.getvalue()
 
 

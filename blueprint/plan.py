@@ -125,11 +125,10 @@ def plan(spec: Spec) -> Plan:
     return Plan(spec.name, filled, site, stacks)
 
 
-def kept_float32(spec: Spec) -> frozenset[str]:
-    """The roles that stay in float32 under the spec's precision."""
+def kept_float32(spec: Spec) -> frozenset[str] | None:
+    """The roles that stay in float32 under the spec's precision; None where nothing is 16 bits wide."""
     if spec.trainer.precision in ("32-true", "64-true"):
-        # Nothing is 16 bits wide here; should someone cast the model, its softmaxes at least stay exact.
-        return frozenset({"softmax"})
+        return None
     from blueprint.schema.spec import PrecisionPolicy
 
     return frozenset((spec.precision or PrecisionPolicy()).float32)

@@ -44,7 +44,7 @@ class Site:
 
     `d_model` is the stream's width, `width` the width of what this part works on (a head, say); `layer` counts from 0
     of `layers`; `heads`, `kv_heads` and `head_dim` are set inside an attention; `float32` names the roles that
-    compute in float32 whatever the precision.
+    compute in float32 under a 16-bit precision (None: there is no such precision to keep them from).
     """
 
     d_model: int
@@ -60,7 +60,7 @@ class Site:
     kv_heads: int | None = None
     head_dim: int | None = None
     dropout: float = 0.0
-    float32: frozenset[str] = frozenset()
+    float32: frozenset[str] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     #: Called with every part as it is built: (component, site, what `build` returned) -> what to use.
     built: Callable[[Component, Site, Any], Any] | None = field(default=None, compare=False)

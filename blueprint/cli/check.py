@@ -10,7 +10,7 @@ from blueprint.cli.common import AllowPlugins, AsJson, Overrides, emit, read, sp
 
 
 def command(
-    specs: Annotated[list[str], typer.Argument(metavar="SPEC... [KEY=VALUE]...", help="Specs, and changes to them.")],
+    specs: Annotated[list[str], typer.Argument(metavar="SPEC|KEY=VALUE", help="Specs, and changes to them.")],
     changes: Overrides = None,
     allow_plugins: AllowPlugins = False,
     json: AsJson = False,

@@ -20,7 +20,7 @@ AllowPlugins = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a value of the spec; repeatable.")
 ]
-Trailing = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the spec.")]
+Trailing = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the spec.")]
 SpecPath = Annotated[str, typer.Argument(metavar="SPEC", help="A spec, or the folder of a run or a build.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no samples.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run or a build, or a checkpoint.")]

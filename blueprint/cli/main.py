@@ -55,7 +55,7 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; returns its exit code."""
     debug = "--debug" in arguments
-    words = [word for word in arguments if word != "--debug"]
+    words = [word for word in arguments if word != "--debug"] or ["--help"]
     warnings.showwarning = _show_warning
     try:
         typer.main.get_command(application(words))(args=words, prog_name="blueprint")
@@ -74,7 +74,6 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
     app = typer.Typer(
         name="blueprint",
         help="Blueprint: the spec is the model.",
-        no_args_is_help=True,
         add_completion=True,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -88,13 +87,19 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
     return app
 
 
-def _options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback where something fails.")] = False,
-) -> None:
-    if version:
+def _version(asked: bool) -> None:
+    if asked:
         typer.echo(__version__)
         raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback where something fails.")] = False,
+) -> None:
+    """Options that stand before a command; `--debug` may stand anywhere."""
 
 
 def _explained(error: Exception, debug: bool) -> int:

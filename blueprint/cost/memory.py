@@ -100,7 +100,7 @@ class Ledger(TorchDispatchMode):
     """
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.events: list[tuple[int, int]] = []  # (which storage, bytes it adds or frees)
         self.backward: int | None = None  # how many events came before it
         self.gradients: set[int] = set()

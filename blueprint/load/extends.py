@@ -9,9 +9,10 @@ from functools import cache
 from pathlib import Path
 
 from blueprint.diagnosis import Problem, nearest
+from blueprint.load.files import scan_file
 from blueprint.load.migrate import migrate
 from blueprint.load.notes import noted
-from blueprint.load.reader import Reading, scan_file
+from blueprint.load.reader import Reading
 from blueprint.schema.merge import merge
 from blueprint.schema.shape import Shape
 from blueprint.tree import Map, Node, Scalar, Seq, Source, Span

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -38,68 +36,14 @@ def source_of(text: str, name: str, directory: str | None = None) -> Source:
 
 def read(text: str, source: Source) -> Node:
     """The tree of a YAML text; raises SpecError with everything that is wrong with it."""
-    return _whole(scan(text, source))
+    return whole(scan(text, source))
 
 
-def read_file(path: str | os.PathLike[str]) -> Node:
-    """The tree of a YAML file; raises SpecError with everything that is wrong with it."""
-    return _whole(scan_file(path))
-
-
-def _whole(reading: Reading) -> Node:
+def whole(reading: Reading) -> Node:
+    """The tree of a reading that went well; raises SpecError for one that did not."""
     if reading.problems or reading.node is None:
         raise SpecError(reading.problems)
     return reading.node
-
-
-def scan_file(path: str | os.PathLike[str], name: str | None = None) -> Reading:
-    """Read a file of UTF-8; `name` is what diagnoses call it (default: the path as given)."""
-    path = Path(path)
-    name = str(path) if name is None else name
-    source = Source(name, (), str(path.parent))
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        return _refused(source, "missing-file", "no such file", suggestion=_neighbour(path))
-    except IsADirectoryError:
-        return _refused(source, "missing-file", "this is a folder; a spec is a file", suggestion=_inside(path))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        return _refused(source, "missing-file", f"cannot be read: {reason}")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        before = data[: error.start]
-        lines = data.decode("utf-8", "replace").split("\n")
-        column = len(before[before.rfind(b"\n") + 1 :].decode("utf-8", "replace")) + 1
-        span = Span(replace(source, lines=tuple(lines)), before.count(b"\n") + 1, column)
-        message = f"byte 0x{data[error.start]:02x} is not UTF-8"
-        return Reading(None, [Problem("encoding", message, span=span, fix="save the file as UTF-8")])
-    reading = scan(text, source_of(text, name, source.directory))
-    if isinstance(reading.node, Scalar) and reading.node.value is None and not text.strip():
-        return _refused(source, "empty", "the file is empty; a spec has at least `model:`")
-    return reading
-
-
-def _refused(source: Source, code: str, message: str, suggestion: str | None = None) -> Reading:
-    return Reading(None, [Problem(code, message, span=Span(source), suggestion=suggestion)])
-
-
-def _neighbour(path: Path) -> str | None:
-    """The file in the same folder whose name is nearest."""
-    try:
-        there = {each.name: each for each in path.parent.iterdir() if each.is_file()}
-    except OSError:
-        return None
-    found = nearest(path.name, [name for name in there if name.endswith((".yaml", ".yml"))])
-    return str(there[found]) if found else None
-
-
-def _inside(path: Path) -> str | None:
-    """The spec in a folder, where there is only one."""
-    found = [each for pattern in ("*.yaml", "*.yml") for each in path.glob(pattern)]
-    return str(found[0]) if len(found) == 1 else None
 
 
 def scan(text: str, source: Source, *, shift: int = 0) -> Reading:

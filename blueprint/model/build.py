@@ -42,6 +42,6 @@ def with_hook(plan: Plan) -> Plan:
 def _built(part: Component, at: Site, made: Any) -> Any:
     if isinstance(made, nn.Module):
         made.blueprint_part = (part.kind, part.spec_name, at.path)  # type: ignore[assignment]
-        if part.float32_role is not None and part.float32_role in at.float32:
+        if part.float32_role is not None and part.float32_role in (at.float32 or ()):
             return keep_float32(made, result=part.float32_result)
     return made

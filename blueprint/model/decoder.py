@@ -33,7 +33,7 @@ class DecoderModel(nn.Module):
         self.layers = nn.ModuleList(made[layer.weights_of] for layer in stack)
         self.norm = parts.get("final_norm")
         self.head = parts["head"]
-        self._head_float32 = "head" in plan.site.float32
+        self._head_float32 = "head" in (plan.site.float32 or ())
 
     @property
     def table_VD(self) -> Tensor | None:

@@ -95,7 +95,7 @@ def _walk(steps: list[str], root: Map | None) -> list[_Spot]:
         if not found:
             raise _unknown(step, _choices(spots[0]), f"`{'.'.join(steps[:index])}`" if index else "the spec")
         # Where several types lead to one and the same field, it is told once.
-        spots = list({(spot.owner, spot.key, spot.shape): spot for spot in reversed(found)}.values())[::-1]
+        spots = list({(spot.owner, spot.key): spot for spot in reversed(found)}.values())[::-1]
     return spots
 
 

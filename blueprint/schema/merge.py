@@ -60,7 +60,10 @@ def _slot(base: Node | None, over: Map | Scalar, shape: Shape, around: _Around) 
     if isinstance(over, Scalar):
         return base if isinstance(base, Map) and name is not None and over.value == name else over
     said = over.get("type")
-    if said is not None and (name is None or _text(said) != name):
+    if said is not None and name is None:
+        # Nobody said a type below, so nothing there belongs to another.
+        name = _text(said)
+    if said is not None and _text(said) != name:
         # Another type: no field of the old one may survive, nor speak for the types inside.
         name, base, around = _text(said), None, replace(around, under=None)
     elif not over.entries and isinstance(base, Scalar) and base.value is not None:
@@ -97,11 +100,13 @@ def _below(
     """The node that lies under `key`: by the section's `underlay`, or the same key of what lies under the whole."""
     if cls is not None and key in cls.underlay:
         common = cls.underlay[key]
-        if common in entries:
-            return entries[common].value
+        node = entries[common].value if common in entries else Map({}, whole.span)
         known = fields(cls).get(common)
         name = known.type_name(None) if known is not None and known.form == "slot" else None
-        return Scalar(name, whole.span) if name is not None else None
+        if name is None or not isinstance(node, Map) or "type" in node.entries:
+            return node
+        # Only asked for types: the default one is said here, where it is known.
+        return node.with_entry(Entry("type", node.span, Scalar(name, node.span)))
     if shape is not None and shape.form == "map":
         return around.under
     return around.under.get(key) if isinstance(around.under, Map) else None

@@ -72,7 +72,8 @@ def verify_resume(
     """Train `steps` (12) optimizer steps of a spec at one go, and again with a SIGKILL after the checkpoint at `stop`.
 
     The spec's own schedule, length and validations stand; only saving and logging are as the comparison needs them.
-    `folder` keeps the two runs; `allow_plugins` lets their processes load the spec's plugins, too. Raises `TrainError` where a sitting fails by itself.
+    `folder` keeps the two runs; `allow_plugins` lets their processes load the spec's plugins, too. Raises `TrainError`
+    where a sitting fails by itself.
     """
     ready_to_train(spec)
     text = prepare(spec, cache=cache)

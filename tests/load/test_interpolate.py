@@ -128,7 +128,7 @@ def test_any_text_is_handed_on_whole(text: str) -> None:
         ("${calc:'model.z'}", 0, 17, "not said"),
         ("${calc:'model.list'}", 0, 20, "not a number"),
         ("${calc:'${model.text} + 1'}", 0, 27, "`abc` has no value"),
-        ("${calc:'${calc:1}'}", 0, 19, "quotes"),
+        ("${calc:'${calc:1}'}", 8, 9, "inside a calc"),
         ("${model.d * 2}", 0, 14, "calc"),
         ("${sqrt(model.d)}", 0, 16, "calc"),
         ("${${model.text}}", 0, 15, "path"),

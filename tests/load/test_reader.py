@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,8 @@ from hypothesis import strategies as st
 from blueprint.diagnosis import Problem, SpecError
 from blueprint.load import reader
 from blueprint.load.dump import dump
-from blueprint.load.reader import read, read_file, scan, source_of
-from blueprint.tree import Map, Node, Scalar, Seq, find, plain
+from blueprint.load.reader import read, scan, source_of
+from blueprint.tree import Map, Node, Seq, find, plain
 
 
 def value(text: str) -> Any:
@@ -288,46 +287,6 @@ def test_no_text_makes_reading_fail_otherwise_than_by_problems(text: str) -> Non
 @given(st.text("ab:-[]{}'\"&*!|>%@`#?, \n\t0$", max_size=40))
 def test_no_yaml_like_text_does_either(text: str) -> None:
     test_no_text_makes_reading_fail_otherwise_than_by_problems.hypothesis.inner_test(text)  # type: ignore[attr-defined]
-
-
-def file_problem(path: Path) -> Problem:
-    with pytest.raises(SpecError) as caught:
-        read_file(path)
-    (problem,) = caught.value.problems
-    return problem
-
-
-def test_a_missing_file_suggests_its_neighbour(tmp_path: Path) -> None:
-    (tmp_path / "quickstart.yaml").write_text("a: 1")
-    problem = file_problem(tmp_path / "quikstart.yaml")
-    assert problem.suggestion == str(tmp_path / "quickstart.yaml")
-    assert "quikstart.yaml" in str(problem)
-
-
-def test_a_folder_a_null_in_the_name_and_an_empty_file_are_no_specs(tmp_path: Path) -> None:
-    assert "folder" in file_problem(tmp_path).message
-    assert "null" in file_problem(tmp_path / "a\0b").message
-    (tmp_path / "empty.yaml").write_text("")
-    assert "empty" in file_problem(tmp_path / "empty.yaml").message
-
-
-def test_bytes_that_are_no_utf8_are_placed(tmp_path: Path) -> None:
-    path = tmp_path / "latin.yaml"
-    path.write_bytes("a: 1\nname: caf\u00e9\n".encode("latin-1"))
-    problem = file_problem(path)
-    assert problem.span is not None
-    assert (problem.code, problem.span.line, problem.span.column) == ("encoding", 2, 10)
-
-
-def test_a_byte_order_mark_and_windows_line_ends_change_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "windows.yaml"
-    path.write_bytes("\ufeffa: 1\r\nb: {x: 2}\r\n".encode())
-    root = read_file(path)
-    assert plain(root) == {"a": 1, "b": {"x": 2}}
-    inner, entry, _ = find(root, ("b", "x"))
-    assert entry is not None
-    assert isinstance(inner, Scalar)
-    assert (inner.span.line, inner.span.column, inner.span.text) == (2, 8, "b: {x: 2}")
 
 
 def test_a_list_of_scalars_keeps_each_place() -> None:

@@ -195,6 +195,16 @@ def test_a_slot_without_a_base_takes_its_default_type() -> None:
     assert merged("{}", "gear: {teeth: 3}") == {"gear": {"teeth": 3}}
 
 
+def test_a_base_that_says_no_type_where_there_is_no_default_merges_into_any() -> None:
+    free = Shape("slot", Gear, Gear)
+    assert plain(merge(tree("{teeth: 3}"), tree("{type: plain, note: y}"), free)) == {
+        "teeth": 3,
+        "type": "plain",
+        "note": "y",
+    }
+    assert plain(merge(tree("{type: plain, teeth: 3}"), tree("{note: y}"), free))["teeth"] == 3
+
+
 def test_a_list_of_members_replaces_and_is_replaced() -> None:
     assert merged("several: plain", "several: [worm, {teeth: 2}]") == {"several": ["worm", {"teeth": 2}]}
     assert merged("several: [worm]", "several: {teeth: 2}") == {"several": {"teeth": 2}}

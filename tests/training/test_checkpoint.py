@@ -125,6 +125,6 @@ def test_code_in_a_checkpoint_is_refused_and_never_runs(form: str, tmp_path: Pat
         torch.save(content, path)
     else:
         path.write_bytes(pickle.dumps(content))
-    with pytest.raises(RestoreError, match="could run code|no checkpoint at all"):
+    with pytest.raises(RestoreError, match=r"could run code|no checkpoint at all"):
         checkpoint.read(path)
     assert not Path("/tmp/blueprint-must-not-exist").exists()

@@ -38,8 +38,8 @@ def test_slow_bf16_is_allowed_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert precision.check_precision("bf16-mixed", "cpu") == []
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(TrainError, match="offers none"):
         precision.check_precision("32-true", "cuda")
 

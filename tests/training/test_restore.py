@@ -57,7 +57,7 @@ def test_the_newest_whole_checkpoint_of_a_folder_is_taken(run: Path, tmp_path: P
     os.truncate(checkpoint.listing(folder / "checkpoints")[-1], 1000)
     assert restore(folder).trained_steps == 30
     os.truncate(checkpoint.listing(folder / "checkpoints")[0], 1000)
-    with pytest.raises(RestoreError, match="step=000060.ckpt is damaged"):
+    with pytest.raises(RestoreError, match=r"step=000060\.ckpt is damaged"):
         restore(folder)
 
 

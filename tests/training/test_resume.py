@@ -53,15 +53,31 @@ def stopped_and_resumed(spec: Spec, folder: Path, stop: Crash | Signal) -> Trace
     return seen
 
 
+@pytest.fixture(scope="module")
+def whole_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Spec], tuple[Path, Trace]]:
+    """The run of a spec that never stopped; made once for equal specs."""
+    made: dict[str, tuple[Path, Trace]] = {}
+
+    def whole(spec: Spec) -> tuple[Path, Trace]:
+        key = str(spec.to_plain())
+        if key not in made:
+            folder, seen = tmp_path_factory.mktemp("whole") / "run", Trace()
+            fit(spec, folder, progress=False, callbacks=[seen])
+            made[key] = folder, seen
+        return made[key]
+
+    return whole
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_stopped_and_resumed_is_the_run_that_never_stopped(
-    case: str, make_spec: MakeSpec, tmp_path: Path
+    case: str, make_spec: MakeSpec, whole_runs: Callable[[Spec], tuple[Path, Trace]], tmp_path: Path
 ) -> None:
     overrides, stop = CASES[case]
-    spec, seen = make_spec(*overrides), Trace()
-    fit(spec, tmp_path / "whole", progress=False, callbacks=[seen])
+    spec = make_spec(*overrides)
+    whole, seen = whole_runs(spec)
     again = stopped_and_resumed(spec, tmp_path / "broken", stop)
-    assert_same_run(tmp_path / "whole", seen, tmp_path / "broken", again)
+    assert_same_run(whole, seen, tmp_path / "broken", again)
 
 
 @pytest.mark.slow

@@ -32,7 +32,7 @@ class MultiHeadAttention(nn.Module):
         self.visible = said.visible(at)
         self.scale, self.softcap = float(said.scale), said.softcap
         self.dropout, self.backend = said.dropout, said.forced
-        self.float32 = "softmax" in at.float32
+        self.float32 = at.float32 is None or "softmax" in at.float32
         bias = {name: name in said.biased for name in "qkvo"}
         self.q = Linear(at.width, said.heads * said.head_dim, bias["q"])
         self.k = Linear(at.width, said.kv_heads * said.head_dim, bias["k"])

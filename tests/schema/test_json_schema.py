@@ -1,0 +1,164 @@
+"""The JSON Schema agrees with the reader: what `check` accepts validates, what is misspelt or of a wrong type does not."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from blueprint.load.reader import read, read_file, source_of
+from blueprint.registry import kinds, members
+from blueprint.schema.json_schema import json_schema, required
+from blueprint.schema.starter import starter
+from blueprint.tree import plain
+from tests.conftest import ROOT
+
+SPECS = sorted((ROOT / "specs").rglob("*.yaml"))
+SHIPPED = [path for path in SPECS if "model" in plain(read_file(path)) or "extends" in plain(read_file(path))]
+
+VALIDATOR = Draft202012Validator(json_schema())
+
+WHOLE = """\
+model:
+  type: decoder
+  d_model: 64
+  layers: ${calc:'2 * 3'}
+  vocab_size: 100
+  norm: {type: layer, eps: 1e-6}
+  block:
+    attention: {heads: 4, qk_norm: {over: head}, mask: [{type: sliding, window: 8}, document], scale: 1/sqrt(head_dim)}
+    attention_norm: {bias: false}
+    feed_forward: {type: mlp, d_ff: 4 * d_model, activation: gelu}
+    feed_forward_norm: null
+  blocks: {local: {attention: {mask: {type: sliding, window: 4}}, feed_forward: {activation: relu}}}
+  overrides: {0: {attention: {heads: 8}}, "-1": {feed_forward: {d_ff: 128}}}
+  pattern: [local, block]
+"""
+
+
+def value(text: str) -> Any:
+    return plain(read(text, source_of(text, "test")))
+
+
+def valid(spec: Any) -> bool:
+    return bool(VALIDATOR.is_valid(spec))
+
+
+def maps(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The paths of all maps below a value."""
+    if isinstance(node, dict):
+        yield path
+    items = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, item in items:
+        yield from maps(item, (*path, key))
+
+
+def at(node: Any, path: tuple[Any, ...]) -> Any:
+    for step in path:
+        node = node[step]
+    return node
+
+
+def named(path: tuple[Any, ...]) -> bool:
+    """Whether the keys of the map there are the author's own names."""
+    return bool(path) and path[-1] in ("blocks", "overrides")
+
+
+def test_it_is_a_schema() -> None:
+    Draft202012Validator.check_schema(json_schema())
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_shipped_spec_validates(path: Path) -> None:
+    errors = [
+        f"{'.'.join(map(str, error.path))}: {error.message[:200]}"
+        for error in VALIDATOR.iter_errors(plain(read_file(path)))
+    ]
+    assert not errors
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_misspelt_key_is_refused(path: Path) -> None:
+    spec = plain(read_file(path))
+    for where in maps(spec):
+        for key in [] if named(where) else list(at(spec, where)):
+            wrong = copy.deepcopy(spec)
+            inside = at(wrong, where)
+            inside[f"{key}x"] = inside.pop(key)
+            assert not valid(wrong), (*where, key)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_misspelt_type_and_wrong_kind_of_value_is_refused(path: Path) -> None:
+    spec = plain(read_file(path))
+    free = ("name", "description", "path", "prompt", "from", "extends", "plugins", "pattern")
+    for where in maps(spec):
+        for key, said in at(spec, where).items():
+            if isinstance(said, dict | list) or key in free or "${" in str(said):
+                continue
+            for other in ["no such word"] if isinstance(said, str) else ["no such word", [[]]]:
+                wrong = copy.deepcopy(spec)
+                at(wrong, where)[key] = other
+                assert not valid(wrong), (*where, key, other)
+
+
+def test_all_that_the_language_offers_validates() -> None:
+    assert valid(value(WHOLE))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("heads: 4, ", "", id="a required key"),
+        pytest.param("vocab_size: 100", "vocab_size: null", id="null is the default"),
+        pytest.param("activation: relu", "activation: rellu", id="a name inside a variant"),
+        pytest.param("{bias: false}", "{offset: 1, bias: false}", id="fields of two norms at once"),
+        pytest.param("type: sliding, window: 4", "window: 4", id="a variant may leave the type to its base"),
+        pytest.param("d_ff: 4 * d_model", "d_ff: 4 * dmodel", id="an unknown name in an expression"),
+        pytest.param("[{type: sliding, window: 8}, document]", "sliding", id="a shorthand of what needs more"),
+        pytest.param("{type: sliding, window: 8}", "{window: 8}", id="another type's field beside the default type"),
+        pytest.param("type: decoder", "type: decodr", id="the kind of model"),
+        pytest.param("layers: ${calc:'2 * 3'}", "layers: 6.5", id="no whole number"),
+        pytest.param("layers: ${calc:'2 * 3'}", "layers: six", id="a word for a number"),
+    ],
+)
+def test_what_else_is_refused(before: str, after: str) -> None:
+    """Each change of the whole spec is refused, but for those that the language allows too."""
+    allowed = after in ("vocab_size: null", "window: 4")
+    without = WHOLE.replace("  blocks: {local", "  #").replace("  overrides", "  #").replace("  pattern", "  #")
+    text = WHOLE if before not in without else without
+    assert before in text
+    assert valid(value(text.replace(before, after))) is allowed
+
+
+def test_what_extends_need_not_be_whole_but_may_not_be_misspelt() -> None:
+    assert not valid(value("model: {d_model: 8}"))
+    assert valid(
+        value(
+            "extends: base.yaml\nmodel: {d_model: 8, block: {attention: {window: null, heads: null}}}".replace(
+                "window: null, ", ""
+            )
+        )
+    )
+    assert valid(value("extends: [a.yaml, b.yaml]\ntrainer: null"))
+    assert not valid(value("extends: base.yaml\nmodel: {dmodel: 8}"))
+
+
+def test_every_component_and_field_is_described() -> None:
+    defs = json_schema()["$defs"]
+    for kind in kinds():
+        for cls in members(kind):
+            definition = defs.get(f"{kind}.{cls.spec_name}")
+            if definition is None:  # a kind that no slot of a spec reaches yet
+                continue
+            assert definition["description"]
+            assert all(each.get("description") for each in definition["properties"].values()), cls
+            assert set(definition.get("required", [])) <= required(cls)
+
+
+def test_the_starter_validates() -> None:
+    assert valid(value(starter()))
