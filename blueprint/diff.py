@@ -90,7 +90,7 @@ def diff(before: Spec, after: Spec) -> Diff:
     """Compare two specs by what they mean, not by how they are written."""
     plans = plan(before), plan(after)
     model = list(_model_changes(*plans))
-    trained = [change for change in model if change.where.rsplit(".", 1)[-1] in _TRAINING_FIELDS]
+    trained = [change for change in model if re.split(r"[. ]", change.where)[-1] in _TRAINING_FIELDS]
     initial = [change for change in model if change.where.split(".")[0] == "init"]
     network = tuple(change for change in model if change not in trained and change not in initial)
     rest = [Change(where, a, b) for where, a, b in _differences(_unmodelled(before), _unmodelled(after))]

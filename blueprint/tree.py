@@ -7,7 +7,7 @@ points at the text the user typed. Nodes are never changed in place: merging mak
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
@@ -18,7 +18,8 @@ class Source:
     """A text that specs are read from: a file, a string, a command-line override or a Python dict."""
 
     name: str
-    lines: tuple[str, ...] = ()
+    # Places are hashed often, and the name tells sources apart well enough.
+    lines: tuple[str, ...] = field(default=(), hash=False, repr=False)
     directory: str | None = None
 
 

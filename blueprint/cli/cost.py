@@ -24,7 +24,7 @@ def command(
     """Measure what a model costs: parameters, operations, memory and cache, without building its weights."""
     said = [*(trailing or ()), *(changes or ())]
     # On another device than this one a precision may well train: only the formats count here.
-    said += [f"trainer.precision={precision}"] if precision else []
+    said += [f"trainer.precision={precision}", "trainer.accelerator=cuda"] if precision else []
     found = read(spec, said, allow_plugins)
     from blueprint.cost import cost
 

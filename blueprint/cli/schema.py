@@ -7,24 +7,24 @@ from typing import Annotated
 
 import typer
 
-from blueprint.cli.common import emit
+from blueprint.cli.common import AllowPlugins, emit, read
 from blueprint.cli.list import Plugin, load_plugins
 
 
 def command(
+    spec: Annotated[
+        str | None, typer.Argument(metavar="[SPEC]", help="A spec whose plugins are to be in it too.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it to a file.")] = None,
     plugin: Plugin = None,
-    allow_plugins: Annotated[
-        bool, typer.Option("--allow-plugins", help="Needed for --plugin: plugins are code, know them first.")
-    ] = False,
+    allow_plugins: AllowPlugins = False,
 ) -> None:
     """Write the JSON Schema (2020-12) of everything registered, for completion and checks in an editor."""
-    from blueprint.cli.common import Mistake
     from blueprint.schema.json_schema import json_schema
 
-    if plugin and not allow_plugins:
-        raise Mistake("plugins are code: say --allow-plugins to have them loaded")
     load_plugins(plugin)
+    if spec is not None:
+        read(spec, (), allow_plugins)
     schema = json_schema()
     if output is None:
         emit(schema)

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-CHUNK_NUMBERS = 1 << 22  # logits in memory at once
+CHUNK_NUMBERS = 1 << 22  # logits in memory at once,
+CHUNK_TOKENS = 256  # but never fewer tokens than keep a product with a large table busy
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def cross_entropy(
     if autocast and torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         hidden_ND, weight_VD = hidden_ND.to(dtype), weight_VD.to(dtype)
-    terms = _Terms(scale, softcap, ignore, label_smoothing, z_loss, chunk or max(1, CHUNK_NUMBERS // vocab))
+    terms = _Terms(scale, softcap, ignore, label_smoothing, z_loss, chunk or max(CHUNK_TOKENS, CHUNK_NUMBERS // vocab))
     with torch.autocast(device, enabled=False) if autocast else nullcontext():
         wanted = torch.is_grad_enabled() and any(
             x is not None and x.requires_grad for x in (hidden_ND, weight_VD, bias_V)

@@ -147,10 +147,11 @@ class BlueprintModule(pl.LightningModule):
         total = torch.stack(self._held_out).sum(0)
         total = self.trainer.strategy.reduce(total, reduce_op="sum")
         nats = (total[0] / total[1]).float()
-        self.log("val_loss", nats, prog_bar=True)
+        # Equal in all processes by now; `sync_dist` says so to Lightning.
+        self.log("val_loss", nats, prog_bar=True, sync_dist=True)
         text = getattr(getattr(self.trainer, "datamodule", None), "text", None)
         if text is not None:
-            self.log("val_bits_per_byte", text.bits_per_byte(float(nats)))
+            self.log("val_bits_per_byte", text.bits_per_byte(float(nats)), sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what restores the model without its YAML, as plain values."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
 import blueprint.schema.spec  # noqa: F401  (declares the kinds of models)
+from blueprint import registry
+from blueprint.component import MEMBERS
 from blueprint.registry import names
 from tests.cli.conftest import SPEC, Blueprint
 
@@ -29,10 +32,12 @@ class Nothing(Norm):
 
 
 @pytest.fixture
-def plugin(tmp_path: Path) -> Path:
+def plugin(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "mine.py"
     path.write_text(PLUGIN)
-    return path
+    yield path
+    MEMBERS.pop(("norm", "nothing"), None)
+    registry._LOADED.clear()
 
 
 def test_check_says_ok_with_the_plans_hash(blueprint: Blueprint, spec: Path) -> None:
@@ -108,10 +113,19 @@ def test_schema_is_valid_and_written_whole(blueprint: Blueprint, tmp_path: Path)
 
 
 def test_schema_and_list_know_a_plugin_only_when_told(blueprint: Blueprint, plugin: Path) -> None:
-    assert blueprint("schema", "--plugin", plugin).code == 1
-    with_it = blueprint("schema", "--plugin", plugin, "--allow-plugins").json
+    with_it = blueprint("schema", "--plugin", plugin).json
     assert with_it["$defs"]["norm.nothing"]["properties"]["strength"]["description"] == "How little it does."
     assert "mine.py" in blueprint("list", "norm", "--plugin", plugin).out
+
+
+def test_schema_takes_the_plugins_of_a_spec_where_the_user_allows_it(
+    blueprint: Blueprint, spec: Path, plugin: Path
+) -> None:
+    spec.write_text(f"plugins: ./{plugin.name}\n{SPEC}")
+    refused = blueprint("schema", spec)
+    assert refused.code == 1
+    assert "--allow-plugins" in refused.err
+    assert "norm.nothing" in blueprint("schema", spec, "--allow-plugins").json["$defs"]
 
 
 def test_diff_as_text_and_json(blueprint: Blueprint, spec: Path, tmp_path: Path) -> None:
@@ -127,6 +141,11 @@ def test_cost_as_text_and_json(blueprint: Blueprint, spec: Path) -> None:
     found = blueprint("cost", spec, "--length", "16", "--json").json
     assert found["length"] == 16
     assert f"{found['parameters']:,}" in blueprint("cost", spec, "--length", "16").out
+
+
+def test_cost_knows_precisions_that_this_device_does_not_train_in(blueprint: Blueprint, spec: Path) -> None:
+    assert blueprint("cost", spec, "--precision", "16-mixed", "--json").json["precision"] == "16-mixed"
+    assert blueprint("cost", spec, "--precision", "17-mixed").code == 1
 
 
 @pytest.mark.parametrize("model", names("model"))

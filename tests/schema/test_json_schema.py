@@ -1,4 +1,4 @@
-"""The JSON Schema agrees with the reader: what `check` accepts validates, what is misspelt or of a wrong type does not."""
+"""The JSON Schema agrees with the reader: what `check` accepts validates, what is misspelt or mistyped does not."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from blueprint.load.reader import read, read_file, source_of
+from blueprint.load.reader import read, source_of
 from blueprint.registry import kinds, members
 from blueprint.schema.json_schema import json_schema, required
 from blueprint.schema.starter import starter
 from blueprint.tree import plain
 from tests.conftest import ROOT
 
+
+def value(text: str) -> Any:
+    return plain(read(text, source_of(text, "test")))
+
+
 SPECS = sorted((ROOT / "specs").rglob("*.yaml"))
-SHIPPED = [path for path in SPECS if "model" in plain(read_file(path)) or "extends" in plain(read_file(path))]
+SHIPPED = [path for path in SPECS if "model" in value(path.read_text()) or "extends" in value(path.read_text())]
 
 VALIDATOR = Draft202012Validator(json_schema())
 
@@ -34,14 +39,13 @@ model:
     attention_norm: {bias: false}
     feed_forward: {type: mlp, d_ff: 4 * d_model, activation: gelu}
     feed_forward_norm: null
+"""
+
+VARIANTS = """\
   blocks: {local: {attention: {mask: {type: sliding, window: 4}}, feed_forward: {activation: relu}}}
   overrides: {0: {attention: {heads: 8}}, "-1": {feed_forward: {d_ff: 128}}}
   pattern: [local, block]
 """
-
-
-def value(text: str) -> Any:
-    return plain(read(text, source_of(text, "test")))
 
 
 def valid(spec: Any) -> bool:
@@ -76,14 +80,14 @@ def test_it_is_a_schema() -> None:
 def test_every_shipped_spec_validates(path: Path) -> None:
     errors = [
         f"{'.'.join(map(str, error.path))}: {error.message[:200]}"
-        for error in VALIDATOR.iter_errors(plain(read_file(path)))
+        for error in VALIDATOR.iter_errors(value(path.read_text()))
     ]
     assert not errors
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_misspelt_key_is_refused(path: Path) -> None:
-    spec = plain(read_file(path))
+    spec = value(path.read_text())
     for where in maps(spec):
         for key in [] if named(where) else list(at(spec, where)):
             wrong = copy.deepcopy(spec)
@@ -94,7 +98,7 @@ def test_every_misspelt_key_is_refused(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_misspelt_type_and_wrong_kind_of_value_is_refused(path: Path) -> None:
-    spec = plain(read_file(path))
+    spec = value(path.read_text())
     free = ("name", "description", "path", "prompt", "from", "extends", "plugins", "pattern")
     for where in maps(spec):
         for key, said in at(spec, where).items():
@@ -108,42 +112,50 @@ def test_every_misspelt_type_and_wrong_kind_of_value_is_refused(path: Path) -> N
 
 def test_all_that_the_language_offers_validates() -> None:
     assert valid(value(WHOLE))
+    assert valid(value(WHOLE + VARIANTS))
+
+
+@pytest.mark.parametrize("text", [WHOLE + VARIANTS, WHOLE], ids=["with variants", "one layer"])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        pytest.param("type: decoder", "type: decodr", id="the kind of model"),
+        pytest.param("{bias: false}", "{biass: false}", id="a key of an inherited norm"),
+        pytest.param("activation: gelu", "activation: geluu", id="a name"),
+        pytest.param("over: head", "over: heed", id="a choice"),
+        pytest.param("d_ff: 4 * d_model", "d_ff: 4 * dmodel", id="a name in an expression"),
+        pytest.param("layers: ${calc:'2 * 3'}", "layers: 6.5", id="no whole number"),
+        pytest.param("layers: ${calc:'2 * 3'}", "layers: six", id="a word for a number"),
+        pytest.param("d_model: 64\n", "d_model: null\n", id="null for what must be said"),
+    ],
+)
+def test_what_is_refused_wherever_it_stands(text: str, before: str, after: str) -> None:
+    assert before in text
+    assert not valid(value(text.replace(before, after)))
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
         pytest.param("heads: 4, ", "", id="a required key"),
-        pytest.param("vocab_size: 100", "vocab_size: null", id="null is the default"),
-        pytest.param("activation: relu", "activation: rellu", id="a name inside a variant"),
-        pytest.param("{bias: false}", "{offset: 1, bias: false}", id="fields of two norms at once"),
-        pytest.param("type: sliding, window: 4", "window: 4", id="a variant may leave the type to its base"),
-        pytest.param("d_ff: 4 * d_model", "d_ff: 4 * dmodel", id="an unknown name in an expression"),
-        pytest.param("[{type: sliding, window: 8}, document]", "sliding", id="a shorthand of what needs more"),
+        pytest.param("[{type: sliding, window: 8}, document]", "sliding", id="a name alone for what needs more"),
         pytest.param("{type: sliding, window: 8}", "{window: 8}", id="another type's field beside the default type"),
-        pytest.param("type: decoder", "type: decodr", id="the kind of model"),
-        pytest.param("layers: ${calc:'2 * 3'}", "layers: 6.5", id="no whole number"),
-        pytest.param("layers: ${calc:'2 * 3'}", "layers: six", id="a word for a number"),
     ],
 )
-def test_what_else_is_refused(before: str, after: str) -> None:
-    """Each change of the whole spec is refused, but for those that the language allows too."""
-    allowed = after in ("vocab_size: null", "window: 4")
-    without = WHOLE.replace("  blocks: {local", "  #").replace("  overrides", "  #").replace("  pattern", "  #")
-    text = WHOLE if before not in without else without
-    assert before in text
-    assert valid(value(text.replace(before, after))) is allowed
+def test_a_common_block_must_be_whole_only_where_no_variant_completes_it(before: str, after: str) -> None:
+    assert not valid(value(WHOLE.replace(before, after)))
+    assert valid(value(WHOLE.replace(before, after) + VARIANTS))
+
+
+def test_a_variant_may_leave_its_types_to_the_common_block() -> None:
+    assert valid(value(WHOLE + VARIANTS.replace("type: sliding, ", "")))
+    assert not valid(value(WHOLE + VARIANTS.replace("window: 4", "widow: 4")))
+    assert not valid(value(WHOLE + VARIANTS.replace("activation: relu", "activation: rellu")))
 
 
 def test_what_extends_need_not_be_whole_but_may_not_be_misspelt() -> None:
     assert not valid(value("model: {d_model: 8}"))
-    assert valid(
-        value(
-            "extends: base.yaml\nmodel: {d_model: 8, block: {attention: {window: null, heads: null}}}".replace(
-                "window: null, ", ""
-            )
-        )
-    )
+    assert valid(value("extends: base.yaml\nmodel: {d_model: 8, block: {attention: {kv_heads: 2, heads: null}}}"))
     assert valid(value("extends: [a.yaml, b.yaml]\ntrainer: null"))
     assert not valid(value("extends: base.yaml\nmodel: {dmodel: 8}"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from typing import Any
@@ -51,8 +52,16 @@ class RunProgress(ProgressBar):
         """Open the bar where the run stands."""
         self._step, self._said = trainer.global_step, time.monotonic()
         if self._enabled and self.live:
+            # A terminal that does not say how wide it is would get a bar of no width.
+            known = shutil.get_terminal_size(fallback=(0, 0)).columns > 0
             self.bar = Tqdm(
-                total=self.steps, initial=self._step, desc="training", unit="step", file=sys.stderr, dynamic_ncols=True
+                total=self.steps,
+                initial=self._step,
+                desc="training",
+                unit="step",
+                file=sys.stderr,
+                dynamic_ncols=known,
+                ncols=None if known else 100,
             )
 
     def on_train_batch_end(

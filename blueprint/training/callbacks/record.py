@@ -8,6 +8,7 @@ from collections import deque
 from typing import Any
 
 import lightning.pytorch as pl
+import torch
 from torch import Tensor
 
 from blueprint.training.counts import processed
@@ -73,7 +74,8 @@ class Recorder(pl.Callback):
     def _measured(self, trainer: pl.Trainer, module: Any, outputs: Any) -> Row:
         row: Row = {
             "tokens": processed(trainer) * self._tokens,
-            "loss": sum(float(loss) for loss in self._losses) / len(self._losses),
+            # Every process has its share of the batch; the step's loss is the mean over them.
+            "loss": float(trainer.strategy.reduce(torch.stack(self._losses).double().mean(), reduce_op="mean")),
             "learning_rate": module.learning_rate,
         }
         if module.gradient_norm is not None:
