@@ -115,7 +115,8 @@ def _inherits(info: FieldInfo) -> bool:
 def _passes_on(info: FieldInfo) -> str | None:
     """The kind that a field says for everything inside its section, if it does."""
     kinds = slot_kinds(info.annotation)
-    return kinds[0].kind if kinds and kinds[0].inherits and not _inherits(info) else None
+    said = not _inherits(info) and info.default is not None
+    return kinds[0].kind if kinds and kinds[0].inherits and said else None
 
 
 def _value(value: Any, defaults: bool, inherited: Mapping[str, Component] | None) -> Any:

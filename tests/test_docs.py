@@ -99,3 +99,8 @@ def test_the_two_commands_work_in_a_fresh_clone(tmp_path: Path) -> None:
         done = subprocess.run(shlex.split(line), cwd=clone, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
     assert (clone / "runs" / "quickstart" / "loss.png").stat().st_size > 10_000
+
+
+def test_the_reference_is_the_registrys() -> None:
+    made = run(f"{sys.executable} -c 'import make_reference; print(make_reference.page(), end=\"\")'", ROOT / "docs")
+    assert made.stdout == (ROOT / "docs" / "reference.md").read_text(), "run `python docs/make_reference.py`"

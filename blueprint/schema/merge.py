@@ -116,12 +116,7 @@ def _inherited(around: _Around, known: Mapping[str, Shape], base: Map | None, ov
     """What parts inside this one inherit: what it says itself of such a kind, else what came from outside."""
     own: dict[str, str] = {}
     for key, shape in known.items():
-        if (
-            shape.form == "slot"
-            and shape.cls is not None
-            and not shape.inherit
-            and getattr(shape.cls, "inherits", False)
-        ):
+        if shape.establishes:
             said = base.get(key) if base is not None else None
             name = _effective(shape, said if said is not None else over.get(key), around)
             if name is not None:
@@ -135,7 +130,7 @@ def _effective(shape: Shape, node: Node | None, around: _Around) -> str | None:
         name = _text(each) if isinstance(each, Scalar) else _text(each.get("type")) if isinstance(each, Map) else None
         if name is not None:
             return name
-    if shape.inherit and shape.kind in around.inherited:
+    if not shape.establishes and shape.kind in around.inherited:
         return around.inherited[shape.kind]
     return shape.type_name(None)
 

@@ -33,6 +33,17 @@ class Shape:
     optional: bool = False
     many: bool = False
 
+    @property
+    def establishes(self) -> bool:
+        """Whether this slot says what others of its kind, beside and below it, inherit.
+
+        A slot that inherits does not, nor one that is empty unless something is said: that one takes the kind, where
+        it is used, from the enclosing part too.
+        """
+        if self.form != "slot" or self.cls is None or self.inherit or self.default is None:
+            return False
+        return issubclass(self.cls, Component) and self.cls.inherits
+
     def member_of(self, node: Node | None) -> type[Section] | None:
         """The class whose fields apply to `node`: for a slot, the effective type's (None where that is unknown)."""
         if self.form == "section":

@@ -163,10 +163,10 @@ class _Walk:
         guesses = self.unknown_keys(node, cls, path)
         values: dict[str, Any] = {}
         # An inheriting kind's own slot comes first: what it says holds for everything beside and below it.
-        for key in sorted(shapes, key=lambda k: not _establishes(shapes[k])):
+        for key in sorted(shapes, key=lambda k: not shapes[k].establishes):
             shape, entry = shapes[key], node.entries.get(key)
             child = entry.value if entry is not None else self.absent(key, shape, cls, path, blame, context, guesses)
-            if _establishes(shape):
+            if shape.establishes:
                 said = child if isinstance(child, Map | Scalar) else None
                 context = {**context, shape.kind: _as_map(said, shape.type_name(said), blame)}
             if child is None:
@@ -306,11 +306,6 @@ def _reached(node: Node, loc: tuple[int | str, ...]) -> tuple[Node, tuple[str, .
         if taken:
             node, steps = inner, (*steps, step)
     return node, steps
-
-
-def _establishes(shape: Shape) -> bool:
-    """Whether a slot says what others of its kind inherit."""
-    return shape.form == "slot" and not shape.inherit and KINDS[shape.kind].inherits
 
 
 def _as_map(node: Map | Scalar | None, name: str | None, span: Span) -> Map:

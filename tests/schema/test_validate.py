@@ -144,3 +144,17 @@ def test_an_expression_without_a_value_is_told_at_its_field() -> None:
 def test_a_wrong_word_in_a_list_is_told_at_its_place() -> None:
     problem = only(GOOD.replace("kv_heads: 2", "bias: [q, x]"))
     assert problem.key == "model.block.attention.bias.1"
+
+
+def test_a_norm_that_is_usually_absent_inherits_too() -> None:
+    text = GOOD + "  norm: {type: layer, eps: 1e-3}\n  embedding: {norm: {bias: false}}\n"
+    model = bp.loads(text).model
+    assert (model.embedding.norm.spec_name, model.embedding.norm.eps, model.embedding.norm.bias) == (
+        "layer",
+        1e-3,
+        False,
+    )
+    assert model.final_norm.spec_name == "layer"
+    assert bp.loads(GOOD + "  embedding: {norm: layer}\n").model.final_norm.spec_name == "rms"
+    again = bp.load(bp.loads(text).to_plain(defaults=False))
+    assert bp.plan(again).hash == bp.plan(bp.loads(text)).hash

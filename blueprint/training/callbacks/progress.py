@@ -52,8 +52,8 @@ class RunProgress(ProgressBar):
         """Open the bar where the run stands."""
         self._step, self._said = trainer.global_step, time.monotonic()
         if self._enabled and self.live:
-            # A terminal that does not say how wide it is would get a bar of no width.
-            known = shutil.get_terminal_size(fallback=(0, 0)).columns > 0
+            # On a terminal that does not say how large it is, tqdm would draw a bar of no width.
+            known = all(shutil.get_terminal_size(fallback=(0, 0)))
             self.bar = Tqdm(
                 total=self.steps,
                 initial=self._step,
@@ -62,6 +62,7 @@ class RunProgress(ProgressBar):
                 file=sys.stderr,
                 dynamic_ncols=known,
                 ncols=None if known else 100,
+                nrows=None if known else 24,
             )
 
     def on_train_batch_end(
