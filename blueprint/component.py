@@ -11,12 +11,12 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from blueprint import arithmetic
 from blueprint.rules import Fault, Faults, Rule, as_faults, rule
+from blueprint.section import Section, slot, slot_kinds
 from blueprint.site import Evaluated, Number, Site, Size
 
 __all__ = [
@@ -40,95 +40,6 @@ __all__ = [
 ]
 
 C = TypeVar("C", bound="Component")
-
-
-class Section(BaseModel):
-    """A part of a spec with fixed fields: frozen, strict (`"8"` is no number), nothing extra."""
-
-    # The strings below fields describe them: `blueprint.describe` reads those, and only when somebody asks.
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
-
-    #: Fields that are merged over another field of the section (variants over the common block).
-    underlay: ClassVar[dict[str, str]] = {}
-
-    @classmethod
-    def rules(cls) -> Iterator[Rule]:
-        """The rules of this class and its bases, bases first; an overridden rule counts once."""
-        found: dict[str, Rule] = {}
-        for base in reversed(cls.__mro__):
-            for name, value in vars(base).items():
-                marked = getattr(getattr(value, "__wrapped__", value), "__blueprint_rule__", None)
-                if isinstance(marked, Rule):
-                    found[name] = marked
-        yield from found.values()
-
-    @model_validator(mode="after")
-    def _hold_rules(self) -> Self:
-        # The reader runs the rules itself, with positions; this guards objects made in Python.
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        faults = [fault for each in type(self).rules() for fault in each.faults(values)]
-        if faults:
-            raise ValueError("; ".join(f"{fault.at}: {fault.message}" for fault in faults))
-        return self
-
-    def to_plain(self, *, defaults: bool = True, inherited: Mapping[str, Component] | None = None) -> dict[str, Any]:
-        """The section as plain values that read back to an equal one.
-
-        `defaults=False` leaves out what would be there anyway: defaults, and what the enclosing part passes on
-        (`inherited`, by kind).
-        """
-        passed = dict(inherited or {})
-        for name, info in type(self).model_fields.items():
-            kind = _passes_on(info)
-            if kind is not None and isinstance(value := getattr(self, name), Component):
-                passed[kind] = value
-        out: dict[str, Any] = {}
-        for name, info in type(self).model_fields.items():
-            value = getattr(self, name)
-            if defaults or info.is_required() or value != self._default(name, passed):
-                own = inherited if _passes_on(info) is not None else passed
-                out[info.alias or name] = _value(value, defaults, own)
-        return out
-
-    def _default(self, name: str, inherited: Mapping[str, Component]) -> Any:
-        """What field `name` holds where nothing is said."""
-        info = type(self).model_fields[name]
-        kinds = slot_kinds(info.annotation)
-        if kinds and _inherits(info):
-            return inherited.get(kinds[0].kind, kinds[0].of({}))
-        default = info.get_default(call_default_factory=True, validated_data={})
-        if not kinds or not (isinstance(default, str) or (isinstance(default, dict) and "type" in default)):
-            return default
-        try:
-            return kinds[0].of(default)
-        except ValueError:
-            # A default with required fields of its own (the heads of an attention) is never what stands there unsaid;
-            # nor is null, which a field may hold: nothing equals this.
-            return ...
-
-
-def _inherits(info: FieldInfo) -> bool:
-    extra = info.json_schema_extra
-    return isinstance(extra, dict) and bool(extra.get("inherit"))
-
-
-def _passes_on(info: FieldInfo) -> str | None:
-    """The kind that a field says for everything inside its section, if it does."""
-    kinds = slot_kinds(info.annotation)
-    said = not _inherits(info) and info.default is not None
-    return kinds[0].kind if kinds and kinds[0].inherits and said else None
-
-
-def _value(value: Any, defaults: bool, inherited: Mapping[str, Component] | None) -> Any:
-    if isinstance(value, Section):
-        said = value.to_plain(defaults=defaults, inherited=inherited)
-        short = isinstance(value, Component) and not defaults and len(said) == 1
-        return said["type"] if short else said
-    if isinstance(value, list | tuple):
-        return [_value(item, defaults, inherited) for item in value]
-    if isinstance(value, dict):
-        return {str(key): _value(item, defaults, inherited) for key, item in value.items()}
-    return value
 
 
 #: Every kind by name: `KINDS["norm"]` is the class whose subclasses may fill a `norm` slot.
@@ -261,11 +172,11 @@ class Component(Section):
         """The module that computes; the only door to torch."""
         raise TypeError(f"{self.kind} `{self.spec_name}` builds no module")
 
-    def to_plain(self, *, defaults: bool = True, inherited: Mapping[str, Component] | None = None) -> dict[str, Any]:
+    def to_plain(self, *, defaults: bool = True, inherited: Mapping[str, Section] | None = None) -> dict[str, Any]:
         """`{type: name, …fields}`; a part of an inheriting kind is compared with what it inherits."""
         return {"type": self.spec_name, **super().to_plain(defaults=defaults, inherited=inherited)}
 
-    def _default(self, name: str, inherited: Mapping[str, Component]) -> Any:
+    def _default(self, name: str, inherited: Mapping[str, Section]) -> Any:
         base = inherited.get(self.kind) if self.inherits else None
         if base is not None and type(base) is type(self) and base is not self:
             return getattr(base, name)
@@ -294,26 +205,6 @@ def _announced(build: Callable[[Any, Site], Any]) -> Callable[[Any, Site], Any]:
         return made if at.built is None else at.built(self, at, made)
 
     return announced
-
-
-def slot(
-    default: Any = ..., *, inherit: bool = False, description: str | None = None, example: str | None = None
-) -> Any:
-    """A field that holds a component: annotate it with the kind's base class.
-
-    `default` is a name or a map as YAML would say it; `inherit=True` takes, where nothing is said, what the enclosing
-    part says of the kind.
-    """
-    extra: dict[str, Any] = {"inherit": inherit, "example": example}
-    what: dict[str, Any] = {"default_factory": dict} if inherit else {"default": default}
-    return Field(**what, validate_default=True, description=description, json_schema_extra=extra)
-
-
-def slot_kinds(annotation: Any) -> list[type[Component]]:
-    """The kinds whose members `annotation` admits (`Norm`, `Norm | None`, `list[Mask]`, …)."""
-    if isinstance(annotation, type) and issubclass(annotation, Component):
-        return [annotation] if annotation.is_kind() else []
-    return [kind for part in get_args(annotation) for kind in slot_kinds(part)]
 
 
 #: Every registered component by kind and name.

@@ -29,16 +29,12 @@ def page() -> str:
 def table(cls: type[Component]) -> list[str]:
     """The fields of a component as the lines of a table."""
     shapes, said = fields(cls), descriptions(cls)
-    rows = [
-        f"| `{info.alias or name}` | {expects(shapes[info.alias or name])} | {default(info.is_required(), shapes[info.alias or name])} "
-        f"| {said.get(name, '')} |"
-        for name, info in cls.model_fields.items()
-    ]
-    return (
-        ["", "| field | takes | default | |", "|---|---|---|---|", *(row.replace("\n", " ") for row in rows)]
-        if rows
-        else []
-    )
+    rows = []
+    for name, info in cls.model_fields.items():
+        shape = shapes[info.alias or name]
+        cells = (f"`{info.alias or name}`", expects(shape), default(info.is_required(), shape), said.get(name, ""))
+        rows.append(f"| {' | '.join(cells)} |")
+    return ["", "| field | takes | default | |", "|---|---|---|---|", *rows] if rows else []
 
 
 def expects(shape: Shape) -> str:

@@ -133,7 +133,7 @@ def _lines(text: str, root: Map, shape: Shape) -> Iterator[Spoiled]:
                 end += 1
             if key in required and len(node.entries) > 1:
                 shorter = "\n".join(lines[:start] + lines[end:])
-                yield Spoiled("missing", f"{key} deleted", shorter, above if above < start + 1 else above)
+                yield Spoiled("missing", f"{key} deleted", shorter, above)
             twice = "\n".join(lines[:end] + lines[start:end] + lines[end:])
             yield Spoiled("duplicate", f"{key} twice", twice, end + 1)
         first = next(iter(node.entries.values()), None)

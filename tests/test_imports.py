@@ -19,7 +19,7 @@ REGISTRY = ROOT / "registry" / "blueprint_registry"
 ORDER = [
     {"tree", "files", "visible", "choice"},
     {"diagnosis", "arithmetic"},
-    {"rules", "site", "component", "kinds", "registry", "describe"},
+    {"rules", "site", "section", "component", "kinds", "registry", "describe"},
     {"schema"},
     {"load"},
     {"plan"},

@@ -57,8 +57,9 @@ class DecoderModel(nn.Module):
     ) -> Output:
         """Run ids (B, T) through the model.
 
-        `attention_mask` (B, T) is 0 at padding, on whichever side; `segment_ids` (B, T) number a packed sample's documents; `state` holds what earlier calls have seen. `logits=False` stops at the hidden states. Raises TypeError
-        for an input that a decoder does not take.
+        `attention_mask` (B, T) is 0 at padding, on whichever side; `segment_ids` (B, T) number the documents of a
+        packed sample; `state` holds what earlier calls have seen. `logits=False` stops at the hidden states. Raises
+        TypeError for an input that a decoder does not take.
         """
         unused = (token_type_ids, pixel_values, decoder_input_ids, decoder_attention_mask)
         if input_ids is None or any(each is not None for each in unused):
@@ -98,7 +99,8 @@ class DecoderModel(nn.Module):
         allows it; `options` are those of `blueprint.ops.cross_entropy`.
         """
         hidden_ND, target_N = hidden_BTD.flatten(0, 1), target_BT.flatten()
-        if not hasattr(self.head, "projection"):
+        projection = getattr(self.head, "projection", None)
+        if not callable(projection):
             smoothing = options.get("label_smoothing", 0.0)
             logits = self.project(hidden_BTD).flatten(0, 1).float()
             loss = F.cross_entropy(logits, target_N, label_smoothing=smoothing)
@@ -107,7 +109,7 @@ class DecoderModel(nn.Module):
                 keep = target_N != -100
                 loss = loss + z_loss * logits.logsumexp(-1)[keep].square().mean()
             return loss
-        weight_VD, bias_V = self.head.projection(self.table_VD)
+        weight_VD, bias_V = projection(self.table_VD)
         more = {"bias_V": bias_V, "scale": self.head.scale, "softcap": self.head.softcap, **options}
         if not self._head_float32:
             return cross_entropy(hidden_ND, weight_VD, target_N, **more)

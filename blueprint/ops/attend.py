@@ -40,8 +40,8 @@ def attend(
 
     The scores are cap(q·k·scale) + bias; what `visible` hides and what is padding is left out; the softmax has one
     more logit for a sink; `dropout` is the rate to apply now (0 in evaluation). Padded queries, and queries that see
-    nothing, give exactly 0. Softmaxes of 16-bit scores are taken in float32; with `float32=False` those written out here
-    are not (the fused kernels have no choice). The cheapest backend that can do it is taken, unless one is named.
+    nothing, give exactly 0. Softmaxes of 16-bit scores are taken in float32; with `float32=False` those written out
+    here are not (the fused kernels have no choice). The cheapest backend that can do it is taken, unless one is named.
     Raises ValueError if the named one cannot.
     """
     queries, total = q_BHTE.shape[2], keys.k_BGSE.shape[2]

@@ -106,7 +106,8 @@ def weigh(
     """Attention with its scores in hand: cap(q·k·scale) + bias, masked, softmax, dropout, times v.
 
     A sink is one more logit for each head whose value is zero (GPT-OSS; Xiao et al., 2023, section 3.3). The softmax
-    of 16-bit inputs is taken in float32, unless `float32` is false. Where nothing is visible the result is exactly 0 and so is its gradient.
+    of 16-bit inputs is taken in float32, unless `float32` is false. Where nothing is visible the result is exactly 0
+    and so is its gradient.
     """
     batch, heads, queries, _ = q_BHTE.shape
     groups = k_BGSE.shape[1]
