@@ -13,7 +13,9 @@ from blueprint.arithmetic import ArithmeticFault
 from blueprint.component import Component, Fault, Site
 from blueprint.diagnosis import Problem, SpecError
 from blueprint.kinds import Block
-from blueprint.schema.model import Model, Stack, part_faults
+from blueprint.schema.faults import part_faults
+from blueprint.schema.layers import Stack
+from blueprint.schema.model import Model
 from blueprint.schema.spec import Spec
 from blueprint.tree import Scalar, find
 

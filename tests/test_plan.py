@@ -61,7 +61,8 @@ def test_the_hash_changes_with_the_model(other: str) -> None:
 def test_the_pattern_runs_over_the_depth_and_overrides_have_the_last_word() -> None:
     text = (
         BASE
-        + "  blocks: {wide: {feed_forward: {d_ff: 99}}}\n  pattern: [block, wide]\n  overrides: {'-1': {attention: {kv_heads: 1}}}\n"
+        + "  blocks: {wide: {feed_forward: {d_ff: 99}}}\n  pattern: [block, wide]\n"
+        + "  overrides: {'-1': {attention: {kv_heads: 1}}}\n"
     )
     layers = planned(text).stacks["decoder"]
     assert [layer.block.feed_forward.d_ff == 99 for layer in layers] == [False, True, False, True]

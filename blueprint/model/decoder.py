@@ -130,4 +130,5 @@ class DecoderModel(nn.Module):
             raise TypeError("a layer of this model has no state: decode without one")
         dtype = dtype or default_dtype(self)
         device = device or next(self.parameters()).device
-        return ModelState([layer.new_state(batch, length, dtype, device) for layer in self.layers])
+        layers: list[Any] = list(self.layers)
+        return ModelState([layer.new_state(batch, length, dtype, device) for layer in layers])

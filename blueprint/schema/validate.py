@@ -8,7 +8,7 @@ the rules say of the others.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
@@ -20,8 +20,9 @@ from blueprint.describe import descriptions
 from blueprint.diagnosis import Problem, nearest
 from blueprint.registry import UnknownComponent, member, names
 from blueprint.schema.expect import choices, described, expectation
+from blueprint.schema.placing import as_map, elsewhere, inherited, label, reached, said_at, written
 from blueprint.schema.shape import Shape, fields
-from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, find, from_plain, plain
+from blueprint.tree import Map, Node, Scalar, Seq, Span, find, from_plain, plain
 
 S = TypeVar("S", bound=Section)
 
@@ -41,28 +42,9 @@ def validate(root: Map, cls: type[S], broken: Collection[tuple[str, ...]] = ()) 
     if not walk.problems:
         return value, []
     # What was merged (a block into its variants) is told by the path under which its text stands.
-    written = dict(_written(root))
-    problems = [replace(p, path=_said_at(p, written)) for p in walk.problems]
+    places = dict(written(root))
+    problems = [replace(p, path=said_at(p, places)) for p in walk.problems]
     return None, problems
-
-
-def _written(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, int, int], tuple[str, ...]]]:
-    """Every place of the text where a key or value begins, with its path."""
-    if isinstance(node, Map):
-        for key, entry in node.entries.items():
-            yield (entry.span.source.name, entry.span.line, entry.span.column), (*path, key)
-            yield from _written(entry.value, (*path, key))
-    elif isinstance(node, Seq):
-        for index, item in enumerate(node.items):
-            yield from _written(item, (*path, str(index)))
-    else:
-        yield (node.span.source.name, node.span.line, node.span.column), path
-
-
-def _said_at(problem: Problem, written: Mapping[tuple[str, int, int], tuple[str, ...]]) -> tuple[str, ...]:
-    span = problem.span
-    path = written.get((span.source.name, span.line, span.column)) if span is not None else None
-    return path if path and problem.path and path[-1] == problem.path[-1] else problem.path
 
 
 class _Walk:
@@ -118,7 +100,7 @@ class _Walk:
             return INVALID if any(v is INVALID for v in each) else each
         kind = shape.kind
         base = context.get(kind) if KINDS[kind].inherits else None
-        node = _inherited(node, base)
+        node = inherited(node, base)
         if isinstance(node, Scalar) and isinstance(node.value, str):
             name, at, said = node.value, node.span, Map({}, node.span, node.notes)
         elif isinstance(node, Map):
@@ -168,7 +150,7 @@ class _Walk:
             child = entry.value if entry is not None else self.absent(key, shape, cls, path, blame, context, guesses)
             if shape.establishes:
                 said = child if isinstance(child, Map | Scalar) else None
-                context = {**context, shape.kind: _as_map(said, shape.type_name(said), blame)}
+                context = {**context, shape.kind: as_map(said, shape.type_name(said), blame)}
             if child is None:
                 continue
             span = entry.span if entry is not None else blame
@@ -207,8 +189,8 @@ class _Walk:
                 continue
             suggestion = nearest(key, [k for k in meant if k not in node.entries]) or nearest(key, meant)
             guesses |= {suggestion} if suggestion else set()
-            what = f"unknown key of {_label(cls)}"
-            hint = None if suggestion else _elsewhere(key, cls)
+            what = f"unknown key of {label(cls)}"
+            hint = None if suggestion else elsewhere(key, cls)
             fix = hint or (
                 None if suggestion else f"the keys here are {', '.join(known)}" if known else "it has no keys"
             )
@@ -229,7 +211,7 @@ class _Walk:
     ) -> Any:
         """What stands where nothing was said: the inherited node, None for the field's default, or a problem."""
         if shape.inherit:
-            return context.get(shape.kind) or _as_map(None, shape.type_name(None), blame)
+            return context.get(shape.kind) or as_map(None, shape.type_name(None), blame)
         name, info = next((n, i) for n, i in cls.model_fields.items() if (i.alias or n) == key)
         if not info.is_required():
             # A slot's default is a member with norms of its own to inherit: it is read like anything said.
@@ -239,7 +221,7 @@ class _Walk:
         if key not in guesses:
             said = descriptions(cls).get(name, "")
             about = f": {said.rstrip('.')}" if said else ""
-            self.report("missing-key", f"`{key}` is required by {_label(cls)}{about}", (*path, key), blame)
+            self.report("missing-key", f"`{key}` is required by {label(cls)}{about}", (*path, key), blame)
         return INVALID
 
     def leaf(self, node: Node, annotation: Any, path: tuple[str, ...]) -> Any:
@@ -251,7 +233,7 @@ class _Walk:
         except ValidationError as error:
             # Of a union's branches, the one that got furthest into the value is the one that was meant.
             first, where, steps = max(
-                ((e, *_reached(node, e["loc"])) for e in error.errors()), key=lambda found: len(found[2])
+                ((e, *reached(node, e["loc"])) for e in error.errors()), key=lambda found: len(found[2])
             )
         if steps and first["type"] == "literal_error":
             message = f"expected {first['ctx']['expected']}, got {described(where)}".replace("'", "")
@@ -298,35 +280,6 @@ class _Walk:
         )
 
 
-def _reached(node: Node, loc: tuple[int | str, ...]) -> tuple[Node, tuple[str, ...]]:
-    """The node pydantic's `loc` means; steps that are names of a union's branches are not in the text."""
-    steps: tuple[str, ...] = ()
-    for step in map(str, loc):
-        inner, _, taken = find(node, (step,))
-        if taken:
-            node, steps = inner, (*steps, step)
-    return node, steps
-
-
-def _as_map(node: Map | Scalar | None, name: str | None, span: Span) -> Map:
-    """A slot's node written out as a map with `type`."""
-    if isinstance(node, Map) and "type" in node.entries:
-        return node
-    typed = Entry("type", node.span if node else span, Scalar(name, node.span if node else span))
-    return Map({"type": typed, **(node.entries if isinstance(node, Map) else {})}, node.span if node else span)
-
-
-def _inherited(node: Node, base: Map | None) -> Node:
-    """`node` over what it inherits, where both are of one type."""
-    if base is None or not isinstance(node, Map | Scalar):
-        return node
-    own = node.get("type") if isinstance(node, Map) else node
-    theirs = base.get("type")
-    if own is not None and (not isinstance(own, Scalar) or not isinstance(theirs, Scalar) or own.value != theirs.value):
-        return node
-    return Map({**base.entries, **(node.entries if isinstance(node, Map) else {})}, node.span, node.notes)
-
-
 def _with_defaults(cls: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
     """The valid values by field name, defaults included, for rules."""
     out: dict[str, Any] = {}
@@ -339,29 +292,6 @@ def _with_defaults(cls: type[Section], values: Mapping[str, Any]) -> dict[str, A
         elif not info.is_required():
             out[name] = info.get_default(call_default_factory=True, validated_data={})
     return out
-
-
-def _label(cls: type[Section]) -> str:
-    if issubclass(cls, Component):
-        return f"{cls.kind} `{cls.spec_name}`"
-    return "the spec" if cls.__name__ == "Spec" else f"`{_snake(cls.__name__)}`"
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
-
-
-def _elsewhere(key: str, cls: type[Section]) -> str | None:
-    """Where a key that means nothing here does mean something: another type of the kind, or a part inside."""
-    for inner, shape in fields(cls).items():
-        owner = shape.member_of(None)
-        if owner is not None and key in fields(owner):
-            return f"`{key}` belongs one level deeper, under `{inner}`"
-    if issubclass(cls, Component) and cls.kind:
-        owners = [name for name in names(cls.kind) if key in fields(member(cls.kind, name))]
-        if owners:
-            return f"`{key}` is a field of {cls.kind} {', '.join(f'`{name}`' for name in owners)}"
-    return None
 
 
 @cache

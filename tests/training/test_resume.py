@@ -208,7 +208,9 @@ def test_a_second_interrupt_leaves_at_once(make_spec: MakeSpec, tmp_path: Path) 
 @pytest.mark.slow
 def test_two_processes_read_and_learn_what_one_does(make_spec: MakeSpec, tmp_path: Path) -> None:
     (tmp_path / "spec.yaml").write_text(yaml_text(plain_spec(make_spec("model.block.dropout=0.0"))))
-    command = [sys.executable, "-m", "blueprint.cli.main", "train", str(tmp_path / "spec.yaml"), "-q"]
+    # A file: Lightning starts the second process by running it again.
+    (tmp_path / "main.py").write_text("from blueprint.cli.main import main\nmain()\n")
+    command = [sys.executable, str(tmp_path / "main.py"), "train", str(tmp_path / "spec.yaml"), "-q"]
     for name, more in (("one", []), ("two", ["trainer.devices=2", "trainer.strategy=ddp"])):
         subprocess.run([*command, "-o", str(tmp_path / name), *more], check=True, capture_output=True, timeout=120)
     one, two = rows(tmp_path / "one"), rows(tmp_path / "two")

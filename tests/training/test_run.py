@@ -237,6 +237,12 @@ def test_a_sample_can_hold_anything_and_still_be_cut_at_its_step(tmp_path: Path)
     assert "\x00" not in before
 
 
+def test_a_prompt_that_fills_the_model_is_found_before_training(make_spec: MakeSpec, tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match=r"`sample\.prompt` takes 40 tokens.*max_length of 32"):
+        fit(make_spec(f"sample={{prompt: {'a' * 40}, every_n_steps: 1000}}"), tmp_path / "run", progress=False)
+    assert metrics.read(tmp_path / "run" / "metrics.csv") == []
+
+
 def test_the_module_trains_under_any_lightning_trainer(make_spec: MakeSpec) -> None:
     from blueprint.training.data_module import BlueprintData
     from blueprint.training.run import quiet

@@ -28,8 +28,9 @@ class Sampler(pl.Callback):
         self._step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin at the step a checkpoint left."""
+        """Begin at the step a checkpoint left; a prompt that leaves no room is found now, not at the first sample."""
         self._step = trainer.global_step
+        prompt(pl_module.model, self.tokenizer, self.said)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -52,13 +53,7 @@ def draw(model: Any, tokenizer: Any, said: Samples, seed: int) -> str | None:
 
     if not hasattr(model, "project"):
         return None
-    ids = torch.as_tensor(tokenizer.encode(said.prompt).copy()).long()
-    if not len(ids):
-        ids = torch.tensor([tokenizer.eos_id or 0])
-    longest = getattr(model.plan.site, "max_length", None)
-    room = said.tokens if longest is None else min(said.tokens, longest - len(ids))
-    if room < 1:
-        raise TrainError(f"`sample.prompt` takes {len(ids)} tokens, which fills the model's max_length of {longest}")
+    ids, room = prompt(model, tokenizer, said)
     training = model.training
     device = next(model.parameters()).device
     try:
@@ -68,6 +63,21 @@ def draw(model: Any, tokenizer: Any, said: Samples, seed: int) -> str | None:
         model.train(training)
     text: str = tokenizer.decode(drawn[0].tolist())
     return text
+
+
+def prompt(model: Any, tokenizer: Any, said: Samples) -> tuple[torch.Tensor, int]:
+    """The prompt's ids (T,) and how many tokens may follow; raises `TrainError` where the model has no room for one."""
+    ids = torch.as_tensor(tokenizer.encode(said.prompt).copy()).long()
+    if not len(ids):
+        ids = torch.tensor([tokenizer.eos_id or 0])
+    longest = model.plan.site.max_length
+    room = said.tokens if longest is None else min(said.tokens, longest - len(ids))
+    if room < 1:
+        raise TrainError(
+            f"`sample.prompt` takes {len(ids)} tokens, which fills the model's max_length of {longest}\n"
+            "  = fix: shorten it, or say `sample: null`"
+        )
+    return ids, room
 
 
 def add(path: Path, step: int, text: str) -> None:

@@ -1,0 +1,190 @@
+"""The language of layers that differ: a common block, variants, a pattern over the depth, overrides, shared weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+from pydantic import PositiveInt
+
+from blueprint.component import Fault, Faults, Section, Site, rule, slot
+from blueprint.diagnosis import nearest
+from blueprint.kinds import Block, Norm
+from blueprint.schema.merge import merge
+from blueprint.schema.shape import Shape, fields
+from blueprint.tree import Entry, Map, Node, Scalar, Seq
+
+#: The name by which `pattern` means the common block.
+COMMON = "block"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer before it is filled: which variant it is, its block, its site, and the layer whose weights it uses."""
+
+    variant: str
+    block: Block
+    site: Site
+    weights_of: int
+
+
+class Stack(Section):
+    """Layers and what they share; mixed into the model types."""
+
+    underlay: ClassVar[dict[str, str]] = {"blocks": "block", "overrides": "block"}
+
+    d_model: PositiveInt
+    """Width of the stream between layers."""
+    layers: PositiveInt
+    """Number of layers."""
+    max_length: PositiveInt | None = None
+    """Longest sequence, in tokens, that the model is made for; needed by learned positions."""
+    causal: bool = True
+    """Whether a token sees only itself and earlier ones."""
+    norm: Norm = slot("rms")
+    """The norm that every norm of the model inherits and may change."""
+    block: Block | None = slot("sequential")
+    """The common layer; what `blocks` and `overrides` are merged over."""
+    blocks: dict[str, Block] = {}
+    """Named variants, each merged over `block`."""
+    pattern: list[str] = []
+    """Names of variants (or `block`), repeated over the depth."""
+    overrides: dict[str, Block] = {}
+    """Changes to single layers by index (`0`, `"-1"`), merged over what the pattern gives; they have the last word."""
+    share: list[int] | None = None
+    """Groups of layers that use the same weights, one number a layer: `[0, 0, 1, 1]`."""
+    final_norm: Norm | None = slot(inherit=True)
+    """The norm after the last layer; null for none."""
+
+    @classmethod
+    def prepare(cls, node: Map) -> Map:
+        """The layer language on the tree: variants merged over the common block, overrides over their layer's variant.
+
+        A common block that no layer uses by itself need not be whole: it is dropped once it has been merged.
+        """
+        shape = fields(cls)["block"]
+        common = node.get("block")
+        said = common if common is not None else Map({}, node.span)
+        pattern = [item.value for item in _items(node.get("pattern")) if isinstance(item, Scalar)]
+        blocks = _merged(node.get("blocks"), lambda name: said, shape)
+        layers = node.get("layers")
+        depth = layers.value if isinstance(layers, Scalar) and isinstance(layers.value, int) else 0
+
+        def base(key: str) -> Node:
+            index = layer_index(key, depth)
+            name = pattern[index % len(pattern)] if pattern and index is not None else COMMON
+            return blocks.get(str(name), said)
+
+        for key, done in (("blocks", blocks), ("overrides", _merged(node.get("overrides"), base, shape))):
+            entry = node.entries.get(key)
+            if entry is not None and isinstance(entry.value, Map):
+                entries = {name: replace(e, value=done[name]) for name, e in entry.value.entries.items()}
+                node = node.with_entry(replace(entry, value=replace(entry.value, entries=entries)))
+        if pattern and COMMON not in pattern:
+            span = common.span if common is not None else node.span
+            node = node.with_entry(Entry("block", span, Scalar(None, span)))
+        return node
+
+    def layer_list(self, site: Site) -> list[Layer]:
+        """Every layer with its variant, block and site."""
+        names = variants(self.layers, self.pattern, self.overrides)
+        groups = self.share or list(range(self.layers))
+        found: dict[str, Any] = {COMMON: self.block, **{f"blocks.{k}": v for k, v in self.blocks.items()}}
+        found |= {f"overrides.{k}": v for k, v in self.overrides.items()}
+        return [
+            Layer(name, found[name], layer_site(site, self.layers, index), groups.index(groups[index]))
+            for index, name in enumerate(names)
+        ]
+
+    @rule("pattern", "blocks", "layers")
+    def _pattern_names_blocks(pattern: list[str], blocks: dict[str, Any], layers: int) -> Iterator[Fault]:
+        known = [*blocks, COMMON]
+        for index, name in enumerate(pattern):
+            if name not in known:
+                said = f"no block is called `{name}`; the blocks are {', '.join(known)}"
+                yield Fault(said, f"pattern.{index}", suggestion=nearest(name, known))
+        for name in blocks:
+            if name not in pattern:
+                yield Fault(
+                    f"no layer uses the block `{name}`: `pattern` does not name it",
+                    f"blocks.{name}",
+                    f"say `pattern: [{', '.join([*(pattern or [COMMON]), name])}]`, or remove the block",
+                )
+        if len(pattern) > layers:
+            yield Fault(f"a pattern of {len(pattern)} blocks does not fit into {layers} layers", "pattern")
+
+    @rule("overrides", "layers")
+    def _overrides_name_layers(overrides: dict[str, Any], layers: int) -> Iterator[Fault]:
+        seen: dict[int, str] = {}
+        for key in overrides:
+            index = layer_index(key, layers)
+            if index is None:
+                yield Fault(
+                    f"`{key}` names no layer: layers count from 0 to {layers - 1}, or from -1 back", f"overrides.{key}"
+                )
+            elif index in seen:
+                yield Fault(f"layer {index} is overridden twice, as `{seen[index]}` and `{key}`", f"overrides.{key}")
+            else:
+                seen[index] = key
+
+    @rule("share", "layers", "pattern", "overrides")
+    def _share_fits(share: list[int] | None, layers: int, pattern: list[str], overrides: dict[str, Any]) -> Faults:
+        if share is None:
+            return None
+        if len(share) != layers:
+            return Fault(f"`share` gives {len(share)} groups for {layers} layers; give one number a layer")
+        names = variants(layers, pattern, overrides)
+        for index, group in enumerate(share):
+            first = share.index(group)
+            if names[first] != names[index]:
+                return Fault(
+                    f"layers {first} and {index} share weights (group {group}) but differ: "
+                    f"one is `{names[first]}`, the other `{names[index]}`"
+                )
+        return None
+
+
+def _items(node: Node | None) -> tuple[Node, ...]:
+    return node.items if isinstance(node, Seq) else ()
+
+
+def _merged(node: Node | None, base: Callable[[str], Node], shape: Shape) -> dict[str, Node]:
+    """Every entry of a map of blocks, merged over its base."""
+    if not isinstance(node, Map):
+        return {}
+    return {name: _typed(merge(base(name), entry.value, shape), shape) for name, entry in node.entries.items()}
+
+
+def _typed(node: Node, shape: Shape) -> Node:
+    """A variant that says its type, so that it means the same wherever it stands."""
+    if not isinstance(node, Map) or "type" in node.entries:
+        return node
+    return replace(
+        node, entries={"type": Entry("type", node.span, Scalar(shape.type_name(node), node.span)), **node.entries}
+    )
+
+
+def layer_index(key: str, layers: int) -> int | None:
+    """The layer an `overrides` key means, counting from 0, or None where there is none such."""
+    try:
+        index = int(key)
+    except ValueError:
+        return None
+    return index % layers if -layers <= index < layers else None
+
+
+def variants(layers: int, pattern: list[str], overrides: Any) -> list[str]:
+    """The variant of every layer: `block`, `blocks.NAME` or `overrides.KEY`."""
+    names = [pattern[i % len(pattern)] if pattern else COMMON for i in range(layers)]
+    out = [name if name == COMMON else f"blocks.{name}" for name in names]
+    for key in overrides:
+        index = layer_index(str(key), layers)
+        if index is not None:
+            out[index] = f"overrides.{key}"
+    return out
+
+
+def layer_site(site: Site, layers: int, index: int) -> Site:
+    """The site of layer `index`."""
+    return replace(site.child(f"layers.{index}"), layer=index, layers=layers)

@@ -1,0 +1,136 @@
+"""The smallest spec with a place for a component, and the model it makes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from blueprint.component import Component, Section
+from blueprint.registry import member, members, names
+from blueprint.schema.shape import Shape, fields
+from blueprint.schema.spec import Spec
+
+#: Tokens in the sequences the checks run, and the sizes of the model around the component.
+LENGTH = 12
+TINY: dict[str, Any] = {"d_model": 32, "layers": 2, "max_length": 32, "vocab_size": 61}
+
+
+@dataclass
+class Case:
+    """A component in a small spec."""
+
+    kind: str
+    name: str
+    settings: Mapping[str, Any]
+    said: dict[str, Any]
+
+    @property
+    def cls(self) -> type[Component]:
+        """The component's class."""
+        return member(self.kind, self.name)
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The spec, read as a user's would be."""
+        from blueprint.load import load
+
+        return load(self.said)
+
+    @cached_property
+    def model(self) -> Any:
+        """The built model, evaluating, its parameters moved off their initial values (norms of 1 hide mistakes)."""
+        import torch
+
+        from blueprint.model.face import build
+
+        model = build(self.spec)
+        noise = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.1 * torch.randn(parameter.shape, generator=noise))
+        return model.eval()
+
+    def ids(self, seed: int = 1, batch: int = 2, length: int = LENGTH) -> Any:
+        """Random ids (B, T)."""
+        import torch
+
+        return torch.randint(TINY["vocab_size"], (batch, length), generator=torch.Generator().manual_seed(seed))
+
+
+def tiny(kind: str, name: str, settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The smallest spec, as a dict, that holds the component; raises ValueError where no slot admits its kind."""
+    cls = member(kind, name)
+    said: dict[str, Any] = {}
+    _put(said, "sample", None)
+    path = place(kind)
+    _put(said, "model.type", name if path == ("model",) else next(iter(names("model"))))
+    for step in range(1, len(path)):
+        _require(said, path[:step])
+    _put(said, ".".join(path), {"type": name, **(settings or cls.examples()[0])})
+    for key, value in TINY.items():
+        _put(said, f"model.{key}", value)
+    _require(said, ("model", "block", "attention"))
+    for where, value in cls.beside.items():
+        _put(said, where, value)
+    return said
+
+
+def place(kind: str) -> tuple[str, ...]:
+    """The key path of the shallowest slot of `kind`, looking through default types first, then through all types."""
+    for everything in (False, True):
+        queue: list[tuple[tuple[str, ...], type[Section]]] = [((), Spec)]
+        seen: set[type[Section]] = set()
+        while queue:
+            path, cls = queue.pop(0)
+            for key, shape in fields(cls).items():
+                if shape.form == "slot" and shape.kind == kind:
+                    return (*path, key)
+            for key, shape in fields(cls).items():
+                for inner in _inner(shape, everything or cls is Spec):
+                    if inner not in seen:
+                        seen.add(inner)
+                        queue.append(((*path, key), inner))
+    raise ValueError(f"no slot of any spec takes a {kind}")
+
+
+def _inner(shape: Shape, everything: bool) -> Iterator[type[Section]]:
+    if shape.form == "section" and shape.cls is not None:
+        yield shape.cls
+    elif shape.form == "slot":
+        default = shape.member_of(None)
+        if default is not None:
+            yield default
+        elif everything:
+            yield from members(shape.kind)
+
+
+def _put(said: dict[str, Any], path: str, value: Any) -> None:
+    *steps, last = path.split(".")
+    for step in steps:
+        said = said.setdefault(step, {})
+    said[last] = value
+
+
+def _require(said: dict[str, Any], path: tuple[str, ...]) -> None:
+    """Give the part at `path` an example value for each field it requires."""
+    cls: type[Section] | None = Spec
+    node = said
+    for step in path:
+        shape = fields(cls).get(step) if cls is not None else None
+        if shape is None:
+            return
+        inner = node.setdefault(step, {})
+        if isinstance(inner, str) or not isinstance(inner, dict):
+            return
+        node = inner
+        if "type" in node and shape.form == "slot":
+            cls = member(shape.kind, node["type"])
+        else:
+            cls = shape.member_of(None) or next(_inner(shape, True), None)
+            if cls is not None and shape.form == "slot" and issubclass(cls, Component) and shape.default is None:
+                node["type"] = cls.spec_name
+    if cls is not None and issubclass(cls, Component):
+        for key, value in cls.examples()[0].items():
+            node.setdefault(key, value)
