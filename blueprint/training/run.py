@@ -142,13 +142,17 @@ class _Training:
     def run(self, newest: Path | None) -> Run:
         """Train from a checkpoint, or from the start, to the end or until asked to stop."""
         step = (checkpoints.step_of(newest) if newest else None) or 0
-        if _first():
-            self._prepare_folder(step)
+        model = self.module.require_model()
+        # Whatever is wrong with the spec shows before the folder is taken.
+        if self.spec.sample is not None:
+            sample.prompt(model, self.text.tokenizer, self.spec.sample)
         if newest is None and self.spec.start is not None:
             start = self.spec.start
-            self.say(str(load_weights(self.module.require_model(), start.from_, start.parts, start.strict)))
+            self.say(str(load_weights(model, start.from_, start.parts, start.strict)))
         elif newest is not None:
             self.say(f"going on from {newest}")
+        if _first():
+            self._prepare_folder(step)
         began = time.monotonic()
         status = "finished"
         table = metrics.Table(self.layout.metrics, after=step) if _first() else None

@@ -237,10 +237,20 @@ def test_a_sample_can_hold_anything_and_still_be_cut_at_its_step(tmp_path: Path)
     assert "\x00" not in before
 
 
-def test_a_prompt_that_fills_the_model_is_found_before_training(make_spec: MakeSpec, tmp_path: Path) -> None:
-    with pytest.raises(TrainError, match=r"`sample\.prompt` takes 40 tokens.*max_length of 32"):
-        fit(make_spec(f"sample={{prompt: {'a' * 40}, every_n_steps: 1000}}"), tmp_path / "run", progress=False)
-    assert metrics.read(tmp_path / "run" / "metrics.csv") == []
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (f"sample={{prompt: {'a' * 40}, every_n_steps: 1000}}", r"`sample\.prompt` takes 40 tokens.*max_length of 32"),
+        ("start.from=runs/that/is/not/there", "runs/that/is/not/there does not exist"),
+        ("data.source.path=texts/that/are/not/there", "data.source `text`: texts/that/are/not/there does not exist"),
+    ],
+)
+def test_what_is_wrong_with_a_spec_shows_before_its_folder_is_taken(
+    override: str, said: str, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        fit(make_spec(override), tmp_path / "run", progress=False)
+    assert fit(make_spec("trainer.max_steps=2"), tmp_path / "run", progress=False).status == "finished"
 
 
 def test_the_module_trains_under_any_lightning_trainer(make_spec: MakeSpec) -> None:

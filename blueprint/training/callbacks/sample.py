@@ -28,9 +28,8 @@ class Sampler(pl.Callback):
         self._step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin at the step a checkpoint left; a prompt that leaves no room is found now, not at the first sample."""
+        """Begin at the step a checkpoint left."""
         self._step = trainer.global_step
-        prompt(pl_module.model, self.tokenizer, self.said)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -212,7 +212,7 @@ def test_outputs_are_dropped_only_in_training_and_never_the_stream(type: str) ->
         ),
         ({"placement": "before"}, "'pre', 'post', 'output' or 'sandwich'"),
         ({"dropout": 1.0}, "less than 1"),
-        ({"type": "parallel", "attention": None}, "expected a attention|expected an attention"),
+        ({"type": "parallel", "attention": None}, "attention takes a name"),
         ({"type": "parallel", "placement": "pre"}, "not permitted"),
     ],
 )
