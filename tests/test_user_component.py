@@ -107,3 +107,13 @@ def test_the_commands_know_it(spec: Path, tmp_path: Path) -> None:
     assert "Width of the values" in explained.stdout, explained.stderr
     schema = command("schema", "--plugin", "./average.py", cwd=tmp_path)
     assert "average" in json.dumps(json.loads(schema.stdout)), schema.stderr
+
+
+def test_a_run_with_it_is_told_how_to_go_on_and_does(spec: Path, tmp_path: Path) -> None:
+    run = bp.fit(bp.load(spec, allow_plugins=True), out=tmp_path / "run")
+    assert run.report().count("--allow-plugins") == 3
+    with pytest.raises(bp.SpecError, match="permission"):
+        bp.restore(tmp_path / "run")
+    assert bp.resume(tmp_path / "run", ["trainer.max_steps=5"], allow_plugins=True).step == 5
+    words = ("generate", str(tmp_path / "run"), "--prompt", "Line", "--max-new-tokens", "3", "--allow-plugins")
+    assert command(*words, cwd=tmp_path).returncode == 0

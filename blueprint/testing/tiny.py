@@ -132,5 +132,6 @@ def _require(said: dict[str, Any], path: tuple[str, ...]) -> None:
             if cls is not None and shape.form == "slot" and issubclass(cls, Component) and shape.default is None:
                 node["type"] = cls.spec_name
     if cls is not None and issubclass(cls, Component):
-        for key, value in cls.examples()[0].items():
-            node.setdefault(key, value)
+        required = [info.alias or name for name, info in cls.model_fields.items() if info.is_required()]
+        for key in required:
+            node.setdefault(key, cls.examples()[0][key])

@@ -112,10 +112,12 @@ class Run:
         layout = Layout(self.folder)
         out += ["", *(f"{'loss curve':<12}{layout.curve}" for _ in [0] if layout.curve.exists())]
         more = " trainer.max_steps=" + str(2 * self.steps) if self.status == "finished" else ""
+        allow = " --allow-plugins" if found.get("plugins") else ""
+        prompt = shlex.quote(found.get("prompt") or "def ")
         out += [
-            f"{'resume':<12}blueprint resume {folder}{more}",
-            f"{'evaluate':<12}blueprint evaluate {folder}",
-            f"{'generate':<12}blueprint generate {folder} --prompt {shlex.quote(found.get('prompt') or 'def ')}",
+            f"{'resume':<12}blueprint resume {folder}{more}{allow}",
+            f"{'evaluate':<12}blueprint evaluate {folder}{allow}",
+            f"{'generate':<12}blueprint generate {folder} --prompt {prompt}{allow}",
         ]
         return "\n".join(out)
 

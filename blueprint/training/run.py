@@ -233,6 +233,7 @@ class _Training:
             "checkpoint": None if newest is None else str(newest.relative_to(self.layout.root)),
             "seconds": round(seconds, 2),
             "prompt": self.spec.sample.prompt if self.spec.sample else None,
+            "plugins": list(self.spec.plugins),
         }
 
     def _draw(self) -> None:
