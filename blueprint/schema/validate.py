@@ -22,7 +22,7 @@ from blueprint.registry import UnknownComponent, member, names
 from blueprint.schema.expect import choices, described, expectation
 from blueprint.schema.placing import as_map, elsewhere, inherited, label, reached, said_at, written
 from blueprint.schema.shape import Shape, fields
-from blueprint.tree import Map, Node, Scalar, Seq, Span, find, from_plain, plain
+from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, find, from_plain, plain
 
 S = TypeVar("S", bound=Section)
 
@@ -160,7 +160,7 @@ class _Walk:
             found = self.value(child, shape, (*path, key), span, context)
             values[key] = found
             if found is INVALID and entry is not None and entry.notes:
-                self.annotate((*path, key), entry.notes)
+                self.annotate((*path, key), entry)
         valid = _with_defaults(cls, values)
         self.faults(node, cls, path, blame, valid)
         if len(self.problems) > before or any(v is INVALID for v in values.values()):
@@ -171,11 +171,12 @@ class _Walk:
             first = error.errors()[0]
             return self.report("rule", str(first["msg"]).removeprefix("Value error, "), path, blame)
 
-    def annotate(self, path: tuple[str, ...], notes: tuple[str, ...]) -> None:
-        """Add where a key came from to the problems found at or below it."""
+    def annotate(self, path: tuple[str, ...], entry: Entry) -> None:
+        """Add where a key came from to the problems found at or below it in the same text."""
         for index, problem in enumerate(self.problems):
-            if problem.path[: len(path)] == path:
-                merged = tuple(dict.fromkeys((*problem.notes, *notes)))
+            here = problem.span is not None and problem.span.source is entry.span.source
+            if here and problem.path[: len(path)] == path:
+                merged = tuple(dict.fromkeys((*problem.notes, *entry.notes)))
                 self.problems[index] = replace(problem, notes=merged)
 
     def unknown_keys(self, node: Map, cls: type[Section], path: tuple[str, ...]) -> set[str]:
@@ -240,7 +241,9 @@ class _Walk:
         elif first["type"] == "value_error":
             message = str(first["msg"]).removeprefix("Value error, ")
         else:
-            message = f"expected {expectation(annotation)}, got {described(where)}"
+            # Inside a list, what is expected is what each of its items is.
+            expected = expectation(annotation).removeprefix("a list, each " if steps else "")
+            message = f"expected {expected}, got {described(where)}"
         suggestion = None
         if isinstance(where, Scalar) and isinstance(where.value, str):
             suggestion = nearest(where.value, choices(annotation))

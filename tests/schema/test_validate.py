@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import blueprint as bp
@@ -158,3 +160,17 @@ def test_a_norm_that_is_usually_absent_inherits_too() -> None:
     assert bp.loads(GOOD + "  embedding: {norm: layer}\n").model.final_norm.spec_name == "rms"
     again = bp.load(bp.loads(text).to_plain(defaults=False))
     assert bp.plan(again).hash == bp.plan(bp.loads(text)).hash
+
+
+def test_only_what_a_base_said_is_told_as_inherited(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text(GOOD.replace("kv_heads: 2", "kv_heads: 3"))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("extends: base.yaml\nmodel:\n  block:\n    attention: {biass: true}\n")
+    with pytest.raises(bp.SpecError) as caught:
+        bp.load(mine)
+    theirs, own = sorted(caught.value.problems, key=lambda p: p.suggestion == "bias")
+    assert "multiple" in theirs.message
+    assert any("inherited from" in note for note in theirs.notes)
+    assert not own.notes
+    assert theirs.span is not None
+    assert theirs.span.source.name.endswith("base.yaml")
