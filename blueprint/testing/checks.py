@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from blueprint.describe import descriptions
+from blueprint.diagnosis import SpecError
 from blueprint.testing.tiny import LENGTH, TINY, Case, place
 
 Check = Callable[[Case], None]
@@ -43,8 +44,13 @@ def _builds_at_several_sites(case: Case) -> None:
     from blueprint.load import load
     from blueprint.model.face import build
 
-    for overrides in (["model.d_model=64"], ["model.layers=1"], ["model.layers=3", "model.max_length=48"]):
+    for overrides in (["model.layers=1"], ["model.layers=3", "model.max_length=48"]):
         build(load(case.said, overrides))(case.ids())
+    try:
+        wide = load(case.said, ["model.d_model=64"])
+    except SpecError:
+        return  # settings that fit one width alone may say so
+    build(wide)(case.ids())
 
 
 def _finite_gradient_to_every_parameter(case: Case) -> None:
