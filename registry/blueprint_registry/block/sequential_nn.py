@@ -25,16 +25,19 @@ class SequentialBlock(MixerBlock):
     def __init__(self, said: Sequential, at: Site) -> None:
         super().__init__(said, at)
         self.placement, self.dropout = PLACEMENTS[said.placement], said.dropout
+        self.from_normed = said.residual_from == "normed"
 
     def forward(self, x_BTD: Tensor, flow: Flow, state: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
         """The attention, then the feed-forward."""
         terms: dict[str, Tensor] = {}
         if self.attention is not None:
-            y_BTD, terms = self.attention(self._into("attention", x_BTD), flow, state)
-            x_BTD = self._onto("attention", x_BTD, y_BTD)
+            n_BTD = self._into("attention", x_BTD)
+            y_BTD, terms = self.attention(n_BTD, flow, state)
+            x_BTD = self._onto("attention", n_BTD if self.from_normed else x_BTD, y_BTD)
         if self.feed_forward is not None:
-            y_BTD, more = self.feed_forward(self._into("feed_forward", x_BTD), flow)
-            x_BTD = self._onto("feed_forward", x_BTD, y_BTD)
+            n_BTD = self._into("feed_forward", x_BTD)
+            y_BTD, more = self.feed_forward(n_BTD, flow)
+            x_BTD = self._onto("feed_forward", n_BTD if self.from_normed else x_BTD, y_BTD)
             terms = merged(terms, more)
         return x_BTD, terms
 
