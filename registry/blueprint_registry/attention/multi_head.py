@@ -102,8 +102,8 @@ class MultiHead(Attention):
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Own keys; shared keys under a norm of the whole width; one head of keys, with biases and bounds; then the ways
-        of OLMo and GPT-OSS, Llama 4, AFMoE and BitNet."""
+        """Own keys; shared keys under a norm of the whole width; one head of keys, with biases and bounds; then the
+        ways of OLMo and GPT-OSS, Llama 4, AFMoE and BitNet."""
         shared = {"heads": 4, "kv_heads": 2, "qk_norm": {"over": "full"}, "bias": ["q", "v"]}
         single = {"heads": 4, "kv_heads": 1, "head_dim": 6, "value_dim": 10, "bias": True, "scale": "2 / head_dim"}
         norm = {"over": "heads", "when": "after", "norm": {"type": "layer", "bias": False}}

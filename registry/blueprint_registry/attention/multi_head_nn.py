@@ -123,13 +123,13 @@ class MultiHeadAttention(nn.Module):
 
     def _gathered(self, o_BHTV: Tensor, x_BTD: Tensor) -> Tensor:
         """What all heads gathered as one vector (B, T, C), normalised and gated."""
-        o_BTC = o_BHTV.transpose(1, 2).flatten(2)
+        o_BTC: Tensor = o_BHTV.transpose(1, 2).flatten(2)
         if self.inner_norm is not None:
             o_BTC = self.inner_norm(o_BTC)
         if self.gate is None:
             return o_BTC
         gate_BTN: Tensor = self.gate_activation(self.gate(x_BTD))  # one number for each of C, or each of H
-        gated_BTHV = o_BTC.unflatten(-1, (o_BHTV.shape[1], -1)) * gate_BTN.unflatten(-1, (o_BHTV.shape[1], -1))
+        gated_BTHV: Tensor = o_BTC.unflatten(-1, (o_BHTV.shape[1], -1)) * gate_BTN.unflatten(-1, (o_BHTV.shape[1], -1))
         return gated_BTHV.flatten(2)
 
     def _norm(self, norm: nn.Module, x_BTHE: Tensor) -> Tensor:

@@ -129,7 +129,9 @@ def hidden(keep: Tensor, family: Family) -> Tensor:
         seen = seen & (i - j < family.window)
     if family.chunk is not None:
         seen = seen & (i // family.chunk == j // family.chunk)
-    return torch.zeros(2, 1, LENGTH, LENGTH).masked_fill(~(seen & keep[:, None, None, :]), torch.finfo(torch.float32).min)
+    return torch.zeros(2, 1, LENGTH, LENGTH).masked_fill(
+        ~(seen & keep[:, None, None, :]), torch.finfo(torch.float32).min
+    )
 
 
 @pytest.mark.parametrize("family", CASES.values(), ids=CASES)
@@ -199,7 +201,9 @@ def test_it_is_t5s_attention_with_its_learned_biases(causal: bool) -> None:
     x_BTD = torch.randn(2, LENGTH, 48, generator=torch.Generator().manual_seed(1))
     keep = torch.ones(2, LENGTH, dtype=torch.bool)
     keep[1, -PADS:] = False
-    seen = torch.ones(LENGTH, LENGTH, dtype=torch.bool).tril() if causal else torch.ones(LENGTH, LENGTH, dtype=torch.bool)
+    seen = (
+        torch.ones(LENGTH, LENGTH, dtype=torch.bool).tril() if causal else torch.ones(LENGTH, LENGTH, dtype=torch.bool)
+    )
     least = torch.finfo(torch.float32).min
     mask = torch.zeros(2, 1, LENGTH, LENGTH).masked_fill(~(seen & keep[:, None, None, :]), least)
     with torch.no_grad():
@@ -216,9 +220,7 @@ def test_qwen3_next_keeps_its_gate_beside_each_heads_queries() -> None:
     )
 
     rope = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}
-    config = Qwen3NextConfig(
-        **{**COMMON, "rope_parameters": rope}, attention_bias=True, attn_implementation="eager"
-    )
+    config = Qwen3NextConfig(**{**COMMON, "rope_parameters": rope}, attention_bias=True, attn_implementation="eager")
     theirs = Qwen3NextAttention(config, layer_idx=0).eval()
     randomise(theirs)
     at = Site(d_model=48, width=48, path="attention")
