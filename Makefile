@@ -9,7 +9,7 @@ export OMP_WAIT_POLICY ?= passive
 .PHONY: demo test test-slow lint bench clean
 
 demo: $(VENV)/.made
-	@if [ -f $(RUN)/summary.json ]; then echo "$(RUN) is trained already; \`make clean\` forgets it."; \
+	@if grep -qs '"status": "finished"' $(RUN)/summary.json; then echo "$(RUN) is trained already; \`make clean\` forgets it."; \
 	elif [ -f $(RUN)/spec.yaml ]; then $(BIN)/blueprint resume $(RUN); \
 	else $(BIN)/blueprint train specs/quickstart.yaml -o $(RUN); fi
 	$(BIN)/blueprint generate $(RUN) --prompt "def " --max-new-tokens 200

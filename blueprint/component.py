@@ -14,10 +14,9 @@ from typing import Any, ClassVar, Self, TypeVar, get_args
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from blueprint import arithmetic
 from blueprint.rules import Fault, Faults, Rule, as_faults, rule
 from blueprint.section import Section, slot, slot_kinds
-from blueprint.site import Evaluated, Number, Site, Size
+from blueprint.site import Evaluated, Means, Number, Site, Size
 
 __all__ = [
     "KINDS",
@@ -26,6 +25,7 @@ __all__ = [
     "Evaluated",
     "Fault",
     "Faults",
+    "Means",
     "Number",
     "Rule",
     "Section",
@@ -131,15 +131,19 @@ class Component(Section):
         `arithmetic.ArithmeticFault` where an expression has no value here.
         """
         update = self._with_parts(at, lambda part, site: part.filled(site))
-        for name, info in type(self).model_fields.items():
+        for name, mark in type(self).expressions():
             value = getattr(self, name)
-            mark = next((m for m in info.metadata if isinstance(m, Evaluated)), None)
-            if mark is not None and isinstance(value, str):
-                number = at.number(value)
-                if mark.whole and (number != int(number) or number < 1):
-                    raise arithmetic.ArithmeticFault(f"`{value}` is {number:g} here; {name} must be a whole number")
-                update[name] = int(number) if mark.whole else number
+            if isinstance(value, str):
+                update[name] = mark.number(name, value, at)
         return self.model_copy(update=update)
+
+    @classmethod
+    def expressions(cls) -> Iterator[tuple[str, Evaluated]]:
+        """The fields whose text is arithmetic."""
+        for name, info in cls.model_fields.items():
+            mark = next((each for each in info.metadata if isinstance(each, Evaluated)), None)
+            if mark is not None:
+                yield name, mark
 
     def _with_parts(self, at: Site, change: Callable[[Component, Site], Component]) -> dict[str, Any]:
         """The fields that hold parts, each part changed at its site."""
@@ -158,9 +162,9 @@ class Component(Section):
         called on a filled component.
         """
         update = self._with_parts(at, lambda part, site: part.miniature(site))
-        for name, info in type(self).model_fields.items():
+        for name, mark in type(self).expressions():
             value = getattr(self, name)
-            if any(isinstance(m, Evaluated) and m.whole for m in info.metadata) and isinstance(value, int):
+            if mark.whole and isinstance(value, int):
                 update[name] = min(value, 2 * at.d_model)
         return self.model_copy(update=update)
 

@@ -92,14 +92,16 @@ def diff(before: Spec, after: Spec) -> Diff:
     model = list(_model_changes(*plans))
     trained = [change for change in model if re.split(r"[. ]", change.where)[-1] in _TRAINING_FIELDS]
     initial = [change for change in model if change.where.split(".")[0] == "init"]
-    network = tuple(change for change in model if change not in trained and change not in initial)
+    kept = {change.where for change in _model_changes(*plans, means=False)}
+    means = [change for change in model if change.where not in kept]
+    network = tuple(change for change in model if not any(change in each for each in (trained, initial, means)))
     rest = [Change(where, a, b) for where, a, b in _differences(_unmodelled(before), _unmodelled(after))]
     of = {change.where: _group(change.where) for change in rest}
     return Diff(
         network,
         (*initial, *(change for change in rest if of[change.where] == "initialisation")),
         (*trained, *(change for change in rest if of[change.where] == "training")),
-        tuple(change for change in rest if of[change.where] == "cosmetic"),
+        (*means, *(change for change in rest if of[change.where] == "cosmetic")),
         # The same network needs not be built to know that its weights fit.
         _transfer(*plans) if network else Transfer("yes", 0, 0),
     )
@@ -116,9 +118,9 @@ def _unmodelled(spec: Spec) -> dict[str, Any]:
     return {key: value for key, value in spec.to_plain().items() if key not in ("model", "blueprint")}
 
 
-def _model_changes(before: Plan, after: Plan) -> Iterator[Change]:
+def _model_changes(before: Plan, after: Plan, means: bool = True) -> Iterator[Change]:
     """The differences of two models, those of many layers told once."""
-    a, b = before.to_plain(), after.to_plain()
+    a, b = before.to_plain(means=means), after.to_plain(means=means)
     stacks = a.pop("stacks"), b.pop("stacks")
     for where, old, new in _differences(a, b):
         yield Change(where, old, new)

@@ -2,7 +2,8 @@
 
 The engine calls modules only by these signatures, whoever wrote them. `B` batch, `T` tokens, `D` width; `flow`
 (`blueprint.ops.Flow`) is made once a forward and holds positions, padding, segments and shared parts; `terms` are
-named extra losses and statistics (an empty dict where there are none).
+named scalars (an empty dict where there are none), logged by name: one whose name ends in `_loss` is a loss, weighted
+by the part itself, and joins what training minimises; any other is a statistic. Equal names are added up.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from blueprint.arithmetic import ArithmeticFault
-from blueprint.component import Component, Fault, Site
+from blueprint.component import Component, Fault, Means, Site
 from blueprint.diagnosis import Problem, SpecError
 from blueprint.kinds import Block
 from blueprint.schema.faults import part_faults
@@ -32,9 +32,10 @@ class PlanLayer:
     site: Site
     weights_of: int
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_plain(self, *, means: bool = True) -> dict[str, Any]:
         """What the layer is, as plain values; the variant's name is no part of it."""
-        return {**described(self.block), **({} if self.weights_of == self.site.layer else {"share": self.weights_of})}
+        share = {} if self.weights_of == self.site.layer else {"share": self.weights_of}
+        return {**described(self.block, means), **share}
 
 
 @dataclass(frozen=True)
@@ -48,15 +49,17 @@ class Plan:
 
     @cached_property
     def hash(self) -> str:
-        """The identity of the model: key order, comments, file splits, names and unsaid defaults do not change it."""
-        text = json.dumps(self.to_plain(), sort_keys=True, separators=(",", ":"))
+        """The identity of the model: key order, comments, file splits, names and unsaid defaults do not change it,
+        nor does by which means it is computed."""
+        text = json.dumps(self.to_plain(means=False), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def to_plain(self) -> dict[str, Any]:
-        """The whole plan as plain values."""
+    def to_plain(self, *, means: bool = True) -> dict[str, Any]:
+        """The whole plan as plain values; `means=False` leaves out by which means it is computed."""
         skip = set(Stack.model_fields) - {"d_model", "layers", "max_length", "causal", "final_norm"}
-        own = {k: v for k, v in described(self.model).items() if k not in skip or k == "type"}
-        return {**own, "stacks": {side: [layer.to_plain() for layer in stack] for side, stack in self.stacks.items()}}
+        own = {k: v for k, v in described(self.model, means).items() if k not in skip or k == "type"}
+        stacks = {side: [layer.to_plain(means=means) for layer in stack] for side, stack in self.stacks.items()}
+        return {**own, "stacks": stacks}
 
     def parts(self) -> Iterator[tuple[str, Component, Site]]:
         """Every component of the model, depth first, with its site; layers that share weights are all given."""
@@ -108,7 +111,7 @@ def plan(spec: Spec) -> Plan:
         site = replace(site, vocab_size=spec.vocab_size)
     site = replace(site, float32=kept_float32(spec))
     filled = _filled_parts(model, site)
-    seen: dict[int, Block] = {}
+    seen: dict[str, Block] = {}
     stacks: dict[str, tuple[PlanLayer, ...]] = {}
     for side, stack in model.stacks().items():
         layers = []
@@ -120,8 +123,7 @@ def plan(spec: Spec) -> Plan:
                 faults = part_faults(layer.block, layer.site, f"model.{layer.variant}")
                 raise SpecError([_placed(spec, fault) for fault in faults]) from error
             # Equal layers are one object, so that whoever walks the plan can do the work once.
-            block = next((other for other in seen.values() if other == block), block)
-            seen[id(block)] = block
+            block = seen.setdefault(repr(described(block)), block)
             layers.append(PlanLayer(layer.variant, block, layer.site, layer.weights_of))
         stacks[side] = tuple(layers)
     return Plan(spec.name, filled, site, stacks)
@@ -136,23 +138,25 @@ def kept_float32(spec: Spec) -> frozenset[str] | None:
     return frozenset((spec.precision or PrecisionPolicy()).float32)
 
 
-def described(part: Component) -> dict[str, Any]:
-    """A filled component as plain values with the versions of components that have moved past their first."""
+def described(part: Component, means: bool = True) -> dict[str, Any]:
+    """A filled component as plain values with the versions of components that have moved past their first;
+    `means=False` leaves out the fields that are marked as `Means`."""
     out: dict[str, Any] = {"type": part.spec_name, **({"version": part.version} if part.version > 1 else {})}
     for name, info in type(part).model_fields.items():
-        out[info.alias or name] = _described(getattr(part, name))
+        if means or not any(isinstance(mark, Means) for mark in info.metadata):
+            out[info.alias or name] = _described(getattr(part, name), means)
     return out
 
 
-def _described(value: Any) -> Any:
+def _described(value: Any, means: bool) -> Any:
     if isinstance(value, Component):
-        return described(value)
+        return described(value, means)
     if hasattr(value, "to_plain"):
-        return {name: _described(getattr(value, name)) for name in type(value).model_fields}
+        return {name: _described(getattr(value, name), means) for name in type(value).model_fields}
     if isinstance(value, list | tuple):
-        return [_described(item) for item in value]
+        return [_described(item, means) for item in value]
     if isinstance(value, dict):
-        return {key: _described(item) for key, item in value.items()}
+        return {key: _described(item, means) for key, item in value.items()}
     # 1 and 1.0 are the same number, and must hash alike.
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -182,14 +186,14 @@ def _walk(part: Component, site: Site) -> Iterator[tuple[str, Component, Site]]:
 
 def _fewer(stack: tuple[PlanLayer, ...], site: Site) -> tuple[PlanLayer, ...]:
     """The first two of every distinct layer, and the layers whose weights they use, renumbered."""
-    kept: list[int] = []
+    wanted: set[int] = set()
     counts: dict[int, int] = {}
     for index, layer in enumerate(stack):
         which = id(layer.block)
         counts[which] = counts.get(which, 0) + 1
         if counts[which] <= 2:
-            kept += [i for i in (layer.weights_of, index) if i not in kept]
-    kept.sort()
+            wanted |= {layer.weights_of, index}
+    kept = sorted(wanted)
     out = []
     for new, index in enumerate(kept):
         layer = stack[index]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -98,31 +99,46 @@ def load_plugin(reference: str, directory: Path | None = None) -> list[type[Comp
     Runs code: call it only where the user allowed it. Returns the classes it registered; loading one twice is
     harmless. Raises `PluginError` where it cannot be found, fails, or registers nothing.
     """
+    key = _key(reference, directory)
+    if key in _LOADED:
+        return _LOADED[key]
     before = set(MEMBERS)
-    known = _LOADED.get(_key(reference, directory))
-    if known is not None:
-        return known
     try:
         if reference.endswith(".py"):
-            _run_file(Path(_key(reference, directory)))
+            _run_file(Path(key))
         else:
             importlib.import_module(reference)
-    except PluginError:
-        raise
-    except Exception as error:  # whatever a user's file raises is a mistake of that file, and is named
-        raise PluginError(f"plugin `{reference}` failed to load: {type(error).__name__}: {error}") from error
-    new = [MEMBERS[key] for key in sorted(set(MEMBERS) - before)]
-    if not new:
-        raise PluginError(f"plugin `{reference}` registers no component: decorate a class with @register(name)")
-    for cls in new:
-        if files(cls.kind).get(cls.spec_name):
+        new = _own(set(MEMBERS) - before) or [cls for cls in MEMBERS.values() if _within(cls, reference)]
+        if not new:
+            raise PluginError(f"plugin `{reference}` registers no component: decorate a class with @register(name)")
+        for cls in new:
+            if files(cls.kind).get(cls.spec_name):
+                del MEMBERS[cls.kind, cls.spec_name]
+                places = f"in {place(member(cls.kind, cls.spec_name))} and in {place(cls)}"
+                raise PluginError(f"{cls.kind} `{cls.spec_name}` is registered twice: {places}")
+    except BaseException as error:
+        # What half a plugin registered is not there: it may be mended and loaded again.
+        for cls in _own(set(MEMBERS) - before):
             del MEMBERS[cls.kind, cls.spec_name]
-            other = member(cls.kind, cls.spec_name)
-            raise PluginError(
-                f"{cls.kind} `{cls.spec_name}` is registered twice: in {place(other)} and in {place(cls)}"
-            )
-    _LOADED[_key(reference, directory)] = new
+        if isinstance(error, PluginError) or not isinstance(error, Exception):
+            raise
+        # Whatever a user's code raises is a mistake of that code, and is named.
+        lines = [each.lineno for each in traceback.extract_tb(error.__traceback__) if each.filename == key]
+        where = f" at line {lines[-1]}" if lines else ""
+        raise PluginError(f"plugin `{reference}` failed to load{where}: {type(error).__name__}: {error}") from error
+    _LOADED[key] = new
     return new
+
+
+def _own(keys: Iterable[tuple[str, str]]) -> list[type[Component]]:
+    """The components of a plugin's own among those that came with it, in order: what ships may have been imported."""
+    found = (MEMBERS[key] for key in sorted(keys))
+    return [cls for cls in found if cls.__module__ not in files(cls.kind).get(cls.spec_name, [])]
+
+
+def _within(cls: type, module: str) -> bool:
+    """Whether a class is defined in a module, or below it."""
+    return f"{cls.__module__}.".startswith(f"{module}.")
 
 
 _LOADED: dict[str, list[type[Component]]] = {}

@@ -80,17 +80,10 @@ def _rows(plan: Plan) -> Iterator[tuple[str, str]]:
 
 def groups(plan: Plan) -> list[tuple[str, list[int], PlanLayer]]:
     """Equal layers together, wherever they stand, as (side, indices, the first of them), by first appearance."""
-    found: dict[tuple[str, int], tuple[list[int], PlanLayer]] = {}
+    found: dict[tuple[str, str], tuple[list[int], PlanLayer]] = {}
     for side, indices, layer in plan.groups():
-        known = found.setdefault((side, _which(found, side, layer)), ([], layer))
-        known[0].extend(indices)
+        found.setdefault((side, repr(layer.block)), ([], layer))[0].extend(indices)
     return [(side, indices, layer) for (side, _), (indices, layer) in found.items()]
-
-
-def _which(found: dict[tuple[str, int], tuple[list[int], PlanLayer]], side: str, layer: PlanLayer) -> int:
-    """The number of the group a layer belongs to."""
-    same = (number for (other, number), (_, first) in found.items() if other == side and first.block == layer.block)
-    return next(same, len(found))
 
 
 def ranges(indices: list[int]) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar, Self, get_args
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from blueprint.rules import Rule
+from blueprint.unknown import NotKnown
 
 
 class Section(BaseModel):
@@ -25,8 +27,25 @@ class Section(BaseModel):
         """Whether this class is a kind's base, so that a field of it is a slot."""
         return False
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # Only a part that was read in part lacks a field: the one that was said wrongly.
+            if name in type(self).model_fields:
+                raise NotKnown(name)
+            return super().__getattr__(name)
+
     @classmethod
-    def rules(cls) -> Iterator[Rule]:
+    def partial(cls, values: Mapping[str, Any]) -> Self:
+        """A section of which only `values` are known, to be judged by what asks for no more than that."""
+        part: Any = cls.model_construct()
+        part.__dict__.clear()
+        part.__dict__.update(values)
+        return part  # type: ignore[no-any-return]
+
+    @classmethod
+    @cache
+    def rules(cls) -> tuple[Rule, ...]:
         """The rules of this class and its bases, bases first; an overridden rule counts once."""
         found: dict[str, Rule] = {}
         for base in reversed(cls.__mro__):
@@ -34,7 +53,7 @@ class Section(BaseModel):
                 marked = getattr(getattr(value, "__wrapped__", value), "__blueprint_rule__", None)
                 if isinstance(marked, Rule):
                     found[name] = marked
-        yield from found.values()
+        return tuple(found.values())
 
     @model_validator(mode="after")
     def _hold_rules(self) -> Self:

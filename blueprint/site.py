@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, Field
 
 from blueprint import arithmetic
+from blueprint.unknown import UNKNOWN, NotKnown
 
 if TYPE_CHECKING:
     from blueprint.component import Component
@@ -30,6 +31,18 @@ class Evaluated:
     """Marks a field whose text is arithmetic, evaluated where the part stands; `whole` asks for a positive integer."""
 
     whole: bool = False
+
+    def number(self, name: str, text: str, at: Site) -> float:
+        """What the text of the field `name` comes to at a site; raises `arithmetic.ArithmeticFault`."""
+        number = at.number(text)
+        if self.whole and (number != int(number) or number < 1):
+            raise arithmetic.ArithmeticFault(f"`{text}` is {number:g} here; {name} must be a whole number")
+        return int(number) if self.whole else number
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """Marks a field that says by which means a part is computed, not what: it stays out of the plan's hash."""
 
 
 #: A number, or an arithmetic expression of `d_model`, `head_dim`, `layer`, `n_layers`, such as `sqrt(d_model)`.
@@ -74,4 +87,7 @@ class Site:
         if not isinstance(value, str):
             return value
         known = {"d_model": self.d_model, "head_dim": self.head_dim, "layer": self.layer, "n_layers": self.layers}
-        return arithmetic.parse(value).evaluate({k: v for k, v in known.items() if v is not None})
+        said = arithmetic.parse(value)
+        if any(known.get(name) is UNKNOWN for name in said.names):
+            raise NotKnown
+        return said.evaluate({k: v for k, v in known.items() if v is not None})

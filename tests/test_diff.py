@@ -49,6 +49,7 @@ def test_the_same_spec_written_otherwise_differs_in_nothing() -> None:
         ("model.block.dropout=0.1", "training", "layers 0–3 dropout"),
         ("schedule=cosine", "training", "schedule"),
         ("name=b", "cosmetic", "name"),
+        ("model.block.attention.backend=dense", "cosmetic", "layers 0–3 attention.backend"),
         ("checkpoint.keep=9", "cosmetic", "checkpoint.keep"),
         ("trainer.log_every_n_steps=1", "cosmetic", "trainer.log_every_n_steps"),
     ],

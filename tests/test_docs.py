@@ -1,8 +1,8 @@
 """Every block of the README and the documentation does what it shows.
 
-A fence's words say what it is: `yaml NAME` is written to that file, and every YAML that has a model must load (with
+A fence's words (or title) say what it is: `yaml NAME` is written to that file, and every YAML that has a model must load (with
 `wrong`, must not); `bash` runs line by line (`fails`: must exit with 1); the `text` after it must be what it printed;
-`python` runs, or is kept under a name.
+`python` runs, under its name if it has one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 import blueprint as bp
 from tests.conftest import ROOT
@@ -35,7 +36,7 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     found = re.findall(r"^```(\w+)([^\n]*)\n(.*?)^```$", page.read_text(), re.M | re.S)
-    return [Block(language, tuple(words.split()), text) for language, words, text in found]
+    return [Block(lang, tuple(re.sub(r'title="([^"]*)"', r"\1", words).split()), text) for lang, words, text in found]
 
 
 def run(line: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -60,7 +61,7 @@ def test_every_block_does_what_it_shows(page: Path, tmp_path: Path) -> None:
                     bp.load(path)
                 printed = str(caught.value)
             else:
-                bp.load(path, allow_plugins="plugins" in block.words)
+                bp.load(path, allow_plugins=block.text.startswith("plugins:"))
         elif block.language == "bash":
             printed = ""
             for line in block.text.strip().splitlines():
@@ -69,7 +70,7 @@ def test_every_block_does_what_it_shows(page: Path, tmp_path: Path) -> None:
                 done = run(line, tmp_path)
                 assert done.returncode == (1 if "fails" in block.words else 0), f"{line}\n{done.stdout}{done.stderr}"
                 printed += done.stdout + done.stderr
-        elif block.language == "python" and "snippet" not in block.words:
+        elif block.language == "python":
             name = next((word for word in block.words if word.endswith(".py")), "block.py")
             (tmp_path / name).write_text(block.text)
             done = run(f"{sys.executable} {name}", tmp_path)
@@ -81,6 +82,19 @@ def test_every_block_does_what_it_shows(page: Path, tmp_path: Path) -> None:
 
 def _same(text: str) -> str:
     return "\n".join(line.rstrip() for line in text.strip().splitlines())
+
+
+def test_the_component_shown_is_the_example() -> None:
+    (shown,) = (block for block in blocks(ROOT / "docs" / "extending.md") if "docs/examples/average.py" in block.words)
+    assert shown.text == (ROOT / "docs" / "examples" / "average.py").read_text()
+
+
+def test_the_site_has_every_page_and_its_fences_are_ones_it_understands() -> None:
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
+    assert sorted(page for entry in nav for page in entry.values()) == sorted(p.name for p in PAGES[1:])
+    for page in PAGES[1:]:
+        # Other words after the language make the fence plain text there.
+        assert not re.findall(r'^```\w+ (?!title="[^"]+"$).*', page.read_text(), re.M), page.name
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

@@ -17,7 +17,7 @@ REGISTRY = ROOT / "registry" / "blueprint_registry"
 
 #: The order of the engine's parts: a file imports, at its top, only from its own part and those before it.
 ORDER = [
-    {"tree", "files", "visible", "choice"},
+    {"tree", "files", "visible", "choice", "unknown"},
     {"diagnosis", "arithmetic"},
     {"rules", "site", "section", "component", "kinds", "registry", "describe"},
     {"schema"},

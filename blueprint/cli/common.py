@@ -52,8 +52,10 @@ def spec_file(path: str) -> str:
 
 
 def finished(run: Run, quiet: bool) -> None:
-    """Say where a quiet run ended; one with a progress bar has told already."""
-    if quiet:
+    """Say where a quiet run ended, once; one with a progress bar has told already."""
+    from blueprint.training.run import first
+
+    if quiet and first():
         typer.echo(f"{run.folder}: {run.status} at step {run.step} of {run.steps}")
 
 

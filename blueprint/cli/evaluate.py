@@ -31,6 +31,7 @@ def command(
         ["held-out loss", f"{found['nats']:.4f}", f"{found['bits_per_byte']:.4f}"],
         ["unigram baseline", f"{found['unigram_nats']:.4f}", f"{found['unigram_bits_per_byte']:.4f}"],
     ]
-    typer.echo(f"{run} after {found['step']} steps, over {found['tokens']:,} tokens\n")
+    learned = "as stored" if found["step"] is None else f"after {found['step']} steps"
+    typer.echo(f"{run} {learned}, over {found['tokens']:,} tokens\n")
     typer.echo(table(rows, ["", "nats per token", "bits per byte"], right=(1,)))
     typer.echo(f"\nperplexity {found['perplexity']:.4g}")

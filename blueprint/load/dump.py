@@ -14,7 +14,7 @@ from blueprint.load.reader import MAX_DEPTH
 _HIDDEN = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
-def dump(value: Any, depth: int = 0) -> str:
+def dump(value: Any, depth: int = 0, path: str = "") -> str:
     """The text of plain values, which reads back to equal ones; raises TypeError or ValueError for what has none."""
     if depth > MAX_DEPTH:
         raise ValueError(f"a spec nests at most {MAX_DEPTH} deep")
@@ -28,11 +28,15 @@ def dump(value: Any, depth: int = 0) -> str:
         special = ".nan" if math.isnan(value) else ".inf" if value > 0 else "-.inf"
         return float.__repr__(value) if math.isfinite(value) else special
     if isinstance(value, Mapping):
-        rows = [f"{dump(str(key))}: {dump(item, depth + 1)}" for key, item in value.items()]
+        rows = [dump(str(key)) + ": " + dump(item, depth + 1, f"{path}.{key}") for key, item in value.items()]
         return _enclosed("{", rows, "}", depth)
     if isinstance(value, list | tuple):
-        return _enclosed("[", [dump(item, depth + 1) for item in value], "]", depth)
-    raise TypeError(f"a spec holds maps, lists, strings, numbers, booleans and null, not {type(value).__name__}")
+        rows = [dump(item, depth + 1, f"{path}.{index}") for index, item in enumerate(value)]
+        return _enclosed("[", rows, "]", depth)
+    cls = type(value)
+    found = f"{cls.__module__}.{cls.__qualname__}".removeprefix("builtins.")
+    said = "a spec holds maps, lists, strings, numbers, booleans and null"
+    raise TypeError(f"`{path.removeprefix('.')}` is {found}; {said}" if path else f"{said}, not {found}")
 
 
 def _enclosed(opening: str, rows: list[str], closing: str, depth: int) -> str:

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueprint.model.output import ModelState, Output, default_dtype, merge_terms
-from blueprint.ops import Flow, cross_entropy
+from blueprint.model.output import ModelState, Output, default_dtype
+from blueprint.ops import Flow, cross_entropy, merge_terms
 from blueprint.plan import Plan
 
 

@@ -16,7 +16,9 @@ from blueprint.ops import Flow
 
 @dataclass
 class Output:
-    """`logits` (B, T, V) or None where they were not asked for, `hidden` (B, T, D), `terms` named extra losses."""
+    """`logits` (B, T, V) or None where they were not asked for, `hidden` (B, T, D), and the `terms` of all parts, named
+    scalars: losses where the name ends in `_loss`, else statistics.
+    """
 
     logits: Tensor | None
     hidden: Tensor
@@ -53,12 +55,6 @@ class ModelState:
     def advance(self, flow: Flow) -> None:
         """Note that the tokens of `flow` have passed through every layer."""
         self.seen = flow.seen
-
-
-def merge_terms(into: dict[str, Tensor], terms: dict[str, Tensor]) -> None:
-    """Add a part's terms to those of the parts before it, name by name."""
-    for name, value in terms.items():
-        into[name] = into[name] + value if name in into else value
 
 
 def default_dtype(module: torch.nn.Module) -> torch.dtype:

@@ -8,6 +8,7 @@ from blueprint.ops.linear import Embedding, Linear
 from blueprint.ops.meter import Meter
 from blueprint.ops.rotary import angles, rotate
 from blueprint.ops.state import KVState, State
+from blueprint.ops.terms import merge_terms, with_losses
 
 __all__ = [
     "Embedding",
@@ -20,5 +21,7 @@ __all__ = [
     "angles",
     "attend",
     "cross_entropy",
+    "merge_terms",
     "rotate",
+    "with_losses",
 ]

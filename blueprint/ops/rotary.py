@@ -55,7 +55,7 @@ def _angles(
     if position_BT.stride(0) == 0:  # one row expanded to all
         position_BT = position_BT[:1]
     wide = torch.float64 if inv_freq_F.dtype == torch.float64 else torch.float32
-    angle_B1TF = position_BT[:, None, :, None].to(wide) * inv_freq_F.to(wide)
+    angle_B1TF = position_BT[:, None, :, None].to(wide) * inv_freq_F.to(position_BT.device, wide)
     cos, sin = angle_B1TF.cos(), angle_B1TF.sin()
     if scale != 1.0:
         cos, sin = cos * scale, sin * scale
@@ -74,5 +74,7 @@ def rotate(x_BHTE: Tensor, cos_B1TW: Tensor, sin_B1TW: Tensor, *, interleaved: b
     width = cos_B1TW.shape[-1]
     x = x_BHTE if width == x_BHTE.shape[-1] else x_BHTE[..., :width]
     partner = x.reshape(*x.shape[:-1], -1, 2).flip(-1).flatten(-2) if interleaved else x.roll(width // 2, -1)
-    turned = torch.addcmul(x * cos_B1TW, partner, sin_B1TW).to(x.dtype)
+    turned = torch.addcmul(x * cos_B1TW, partner, sin_B1TW)
+    if turned.dtype != x.dtype:
+        turned = turned.to(x.dtype)
     return turned if width == x_BHTE.shape[-1] else torch.cat((turned, x_BHTE[..., width:]), -1)

@@ -131,7 +131,7 @@ class KVState:
             count = min(length - start, self.capacity - slot)
             for held, x in new:
                 axis = min(2, held.dim() - 2)
-                held.narrow(axis, slot, count).copy_(x.narrow(axis, start, count))
+                held.narrow(axis, slot, count).copy_(x if count == length else x.narrow(axis, start, count))
             start += count
 
     def _extras(self, flow: Flow) -> list[tuple[Tensor, Tensor]]:

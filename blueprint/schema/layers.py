@@ -81,7 +81,7 @@ class Stack(Section):
             if entry is not None and isinstance(entry.value, Map):
                 entries = {name: replace(e, value=done[name]) for name, e in entry.value.entries.items()}
                 node = node.with_entry(replace(entry, value=replace(entry.value, entries=entries)))
-        if pattern and COMMON not in pattern:
+        if pattern and blocks and COMMON not in pattern:
             span = common.span if common is not None else node.span
             node = node.with_entry(Entry("block", span, Scalar(None, span)))
         return node
@@ -97,8 +97,8 @@ class Stack(Section):
             for index, name in enumerate(names)
         ]
 
-    @rule("pattern", "blocks", "layers")
-    def _pattern_names_blocks(pattern: list[str], blocks: dict[str, Any], layers: int) -> Iterator[Fault]:
+    @rule("pattern", "blocks")
+    def _pattern_names_blocks(pattern: list[str], blocks: dict[str, Any]) -> Iterator[Fault]:
         known = [*blocks, COMMON]
         for index, name in enumerate(pattern):
             if name not in known:
@@ -111,8 +111,18 @@ class Stack(Section):
                     f"blocks.{name}",
                     f"say `pattern: [{', '.join([*(pattern or [COMMON]), name])}]`, or remove the block",
                 )
+
+    @rule("block", "pattern")
+    def _layers_have_a_block(block: Block | None, pattern: list[str]) -> Faults:
+        if block is None and (not pattern or COMMON in pattern):
+            return "layers need a block: null may stand here only where `pattern` names others"
+        return None
+
+    @rule("pattern", "layers")
+    def _pattern_fits(pattern: list[str], layers: int) -> Faults:
         if len(pattern) > layers:
-            yield Fault(f"a pattern of {len(pattern)} blocks does not fit into {layers} layers", "pattern")
+            return f"a pattern of {len(pattern)} blocks does not fit into {layers} layers"
+        return None
 
     @rule("overrides", "layers")
     def _overrides_name_layers(overrides: dict[str, Any], layers: int) -> Iterator[Fault]:

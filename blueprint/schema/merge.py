@@ -38,7 +38,8 @@ def merge(
     """What `base` becomes when `over` is laid on it; `shape` says what stands here (None: plain maps and lists).
 
     `under` says the types that `base` leaves out, `inherited` those of kinds that inherit. A `null` removes the key
-    it stands under, unless the key may be null or is absent below: then it stays, to be judged by validation.
+    it stands under, unless the key may be null, is required or is absent below: then it stays, to be judged by
+    validation, which can point at it.
     """
     return _lay(base, over, shape, _Around(under, inherited or {}))
 
@@ -83,7 +84,8 @@ def _maps(base: Map | None, over: Map, shape: Shape | None, cls: type[Section] |
     for key, entry in sorted(over.entries.items(), key=lambda each: each[0] in later):
         inner = shape.item if shape is not None and shape.form in ("list", "map") else known.get(key)
         present = entries.get(key)
-        if _is_null(entry.value) and present is not None and not (inner is not None and inner.optional):
+        may_stay = (inner is not None and inner.optional) or _required(cls, key)
+        if _is_null(entry.value) and present is not None and not may_stay:
             del entries[key]
             continue
         below = _below(key, around, cls, entries, over, shape)
@@ -141,6 +143,12 @@ def _text(node: Node | None) -> str | None:
 
 def _is_null(node: Node) -> bool:
     return isinstance(node, Scalar) and node.value is None
+
+
+def _required(cls: type[Section] | None, key: str) -> bool:
+    """Whether a section cannot be without a key."""
+    found = cls.model_fields.items() if cls is not None else ()
+    return any(key == (info.alias or name) and info.is_required() for name, info in found)
 
 
 def _item(shape: Shape | None) -> Shape | None:

@@ -9,8 +9,9 @@ from pydantic import PositiveInt
 
 from blueprint.component import Component, Fault, Site, register, slot
 from blueprint.kinds import Embedding, Head, Init
-from blueprint.schema.faults import part_faults
+from blueprint.schema.faults import known_at, part_faults
 from blueprint.schema.layers import COMMON, Stack, layer_site, variants
+from blueprint.unknown import UNKNOWN
 
 
 class Model(Component, kind="model"):
@@ -66,40 +67,34 @@ class Decoder(Model, Stack):
 
     @classmethod
     def site_faults(cls, values: dict[str, Any]) -> Iterator[Fault]:
-        """What is wrong with valid parts where they stand, as far as the values known allow; for the reader."""
-        if not {"d_model", "layers", "causal"} <= values.keys():
-            return
-        at = model_site(
-            values["d_model"],
-            values["layers"],
-            values.get("max_length"),
-            values.get("vocab_size"),
-            cls.side,
-            values["causal"],
-        )
+        """What is wrong with parts where they stand, as far as what is known allows; for the reader."""
+        numbers = ("d_model", "layers", "max_length", "vocab_size")
+        known = {name: values.get(name, UNKNOWN) for name in numbers}
+        at = model_site(**known, side=cls.side, causal=values.get("causal", UNKNOWN))
         for name in ("embedding", "final_norm", "head", "init"):
-            if isinstance(values.get(name), Component):
+            if values.get(name) is not None:
                 yield from part_faults(values[name], at.child(name), name)
         pattern, overrides = values.get("pattern", []), values.get("overrides", {})
-        names = variants(values["layers"], pattern, overrides)
+        layers = values.get("layers")
+        names = variants(layers, pattern, overrides) if layers is not None else []
         blocks: dict[str, Any] = {COMMON: values.get("block")}
         blocks |= {f"blocks.{k}": v for k, v in values.get("blocks", {}).items()}
         blocks |= {f"overrides.{k}": v for k, v in overrides.items()}
         for name, block in blocks.items():
             # A block is judged at the first layer that uses it; one that no layer uses has its own fault.
             index = names.index(name) if name in names else 0
-            if isinstance(block, Component) and (name in names or name == COMMON):
-                yield from part_faults(block, layer_site(at, values["layers"], index), name)
-        yield from cls._positions_twice(values, blocks, names)
+            if block is not None and (name in names or name == COMMON or not names):
+                yield from part_faults(block, layer_site(at, known["layers"], index), name)
+        yield from cls._positions_twice(values.get("embedding"), blocks, names or list(blocks))
 
     @staticmethod
-    def _positions_twice(values: dict[str, Any], blocks: dict[str, Any], names: list[str]) -> Iterator[Fault]:
+    def _positions_twice(embedding: Any, blocks: dict[str, Any], names: list[str]) -> Iterator[Fault]:
         """Absolute positions in the embedding beside positions in an attention: two answers to one question."""
-        table = getattr(values.get("embedding"), "positions", None)
+        table = known_at(embedding, "positions")
         if table is None:
             return
-        for name in dict.fromkeys(names):
-            position = getattr(getattr(blocks.get(name), "attention", None), "position", None)
+        for name in (name for name in blocks if name in names):
+            position = known_at(blocks.get(name), "attention", "position")
             if position is not None and "positional" in position.traits:
                 yield Fault(
                     f"`{position.spec_name}` positions in the attention stand beside `{table.spec_name}` positions "

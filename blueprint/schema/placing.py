@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 from blueprint.component import Component, Section
 from blueprint.diagnosis import Problem
 from blueprint.registry import member, names
 from blueprint.schema.shape import fields
 from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, find
+
+#: The path under which the text at a place (source, line, column) is written.
+Places = Mapping[tuple[str, int, int], tuple[str, ...]]
 
 
 def written(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, int, int], tuple[str, ...]]]:
@@ -24,11 +29,42 @@ def written(node: Node, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str,
         yield (node.span.source.name, node.span.line, node.span.column), path
 
 
-def said_at(problem: Problem, written: Mapping[tuple[str, int, int], tuple[str, ...]]) -> tuple[str, ...]:
-    """The path under which a problem's text is written, where that is another than it was found under."""
-    span = problem.span
-    path = written.get((span.source.name, span.line, span.column)) if span is not None else None
-    return path if path and problem.path and path[-1] == problem.path[-1] else problem.path
+def path_of(span: Span | None, places: Places) -> tuple[str, ...] | None:
+    """The path under which the text at a place is written."""
+    return places.get((span.source.name, span.line, span.column)) if span is not None else None
+
+
+def placed(problems: list[Problem], root: Map, places: Places) -> list[Problem]:
+    """The problems under the paths where their text is written.
+
+    What was found in one variant only, of something that nobody said, lies where that variant speaks of it.
+    """
+    often = Counter((problem.message, problem.span) for problem in problems)
+    out: list[Problem] = []
+    for problem in problems:
+        path = path_of(problem.span, places)
+        if not path or not problem.path:
+            out.append(problem)
+        elif path[-1] == problem.path[-1]:
+            out.append(replace(problem, path=path))
+        else:
+            _, entry, _ = find(root, problem.path)
+            own = entry is not None and entry.key == path[-1] and often[problem.message, problem.span] == 1
+            out.append(replace(problem, span=entry.span) if own and entry is not None else problem)
+    return out
+
+
+def apart(entries: Collection[Entry], at: str | None, places: Places) -> Iterator[str]:
+    """Where the other values that a rule reads are said, if not beside the one at `at` that it blames."""
+    blamed = next((entry for entry in entries if entry.key == at), None)
+    if blamed is None:
+        return
+    there = path_of(blamed.span, places) or ()
+    for entry in entries:
+        here = path_of(entry.span, places) or ()
+        beside = here[:-1] == there[:-1] and entry.span.source is blamed.span.source
+        if here and not beside and not entry.notes and isinstance(entry.value, Scalar):
+            yield f"`{entry.key}: {entry.value.value}` is said at {entry.span}, under {'.'.join(here[:-1])}"
 
 
 def reached(node: Node, loc: tuple[int | str, ...]) -> tuple[Node, tuple[str, ...]]:

@@ -66,7 +66,8 @@ class Trainer(Section):
     strategy: Literal["auto", "ddp"] = "auto"
     """How several devices share the work."""
     accumulate_grad_batches: PositiveInt = 1
-    """Batches whose gradients are summed for one optimizer step."""
+    """Batches of one optimizer step, which takes the plain mean of their losses; each of those is a mean over the
+    batch's own tokens. At the end of an epoch fewer batches may be left."""
     gradient_clip_val: PositiveFloat | None = None
     """Gradients are scaled down to this norm (or cut at this value); null for no clipping."""
     gradient_clip_algorithm: Literal["norm", "value"] | None = None

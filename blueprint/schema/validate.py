@@ -10,24 +10,23 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from functools import cache
+from functools import cache, cached_property, partial
 from typing import Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from blueprint.component import KINDS, Component, Fault, Section
 from blueprint.describe import descriptions
 from blueprint.diagnosis import Problem, nearest
 from blueprint.registry import UnknownComponent, member, names
 from blueprint.schema.expect import choices, described, expectation
-from blueprint.schema.placing import as_map, elsewhere, inherited, label, reached, said_at, written
+from blueprint.schema.faults import judged
+from blueprint.schema.placing import Places, apart, as_map, elsewhere, inherited, label, placed, reached, written
 from blueprint.schema.shape import Shape, fields
 from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, find, from_plain, plain
+from blueprint.unknown import UNKNOWN
 
 S = TypeVar("S", bound=Section)
-
-#: Stands where a value could not be had; rules that read it do not run.
-INVALID: Any = object()
 
 Context = Mapping[str, Map]
 
@@ -37,29 +36,36 @@ def validate(root: Map, cls: type[S], broken: Collection[tuple[str, ...]] = ()) 
 
     `broken` are paths already reported (an interpolation that failed), about which nothing more is said.
     """
-    walk = _Walk(frozenset(broken))
+    walk = _Walk(root, frozenset(broken))
     value = walk.section(root, cls, (), root.span, {})
     if not walk.problems:
         return value, []
-    # What was merged (a block into its variants) is told by the path under which its text stands.
-    places = dict(written(root))
-    problems = [replace(p, path=said_at(p, places)) for p in walk.problems]
-    return None, problems
+    return None, placed(walk.problems, root, walk.places)
 
 
 class _Walk:
-    def __init__(self, broken: frozenset[tuple[str, ...]]) -> None:
+    def __init__(self, root: Map, broken: frozenset[tuple[str, ...]]) -> None:
+        self.root = root
         self.problems: list[Problem] = []
         self.broken = broken
+        #: How often something was not as it should be, here or before (what is broken was reported already).
+        self.failures = 0
+
+    @cached_property
+    def places(self) -> Places:
+        """Where everything is written; what was merged (a block into its variants) stands in several places."""
+        return dict(written(self.root))
 
     def report(self, code: str, message: str, path: tuple[str, ...], span: Span, **more: Any) -> Any:
         self.problems.append(Problem(code, message, path, span, **more))
-        return INVALID
+        self.failures += 1
+        return UNKNOWN
 
     def value(self, node: Node, shape: Shape, path: tuple[str, ...], blame: Span, context: Context) -> Any:
         """Whatever `shape` says; `blame` is the key's span, for what is missing inside."""
         if path in self.broken:
-            return INVALID
+            self.failures += 1
+            return UNKNOWN
         if isinstance(node, Scalar) and node.value is None and shape.optional:
             return None
         if shape.form == "slot":
@@ -84,20 +90,16 @@ class _Walk:
         if shape.form == "list":
             if not isinstance(node, Seq):
                 return self.wrong(node, "a list", path)
-            each = [self.value(n, shape.item, (*path, str(i)), n.span, context) for i, n in enumerate(node.items)]
-            return INVALID if any(v is INVALID for v in each) else each
+            return [self.value(n, shape.item, (*path, str(i)), n.span, context) for i, n in enumerate(node.items)]
         if not isinstance(node, Map):
             return self.wrong(node, "a map", path)
-        found = {k: self.value(e.value, shape.item, (*path, k), e.span, context) for k, e in node.entries.items()}
-        # The names stay for the rules that read them; the section itself is not made when an item is invalid.
-        return found
+        return {k: self.value(e.value, shape.item, (*path, k), e.span, context) for k, e in node.entries.items()}
 
     def slot(self, node: Node, shape: Shape, path: tuple[str, ...], blame: Span, context: Context) -> Any:
         """A member of a kind: `NAME`, `{type: NAME, …}` or, where the slot takes many, a list of them."""
         if isinstance(node, Seq) and shape.many:
             one = replace(shape, many=False)
-            each = [self.slot(n, one, (*path, str(i)), n.span, context) for i, n in enumerate(node.items)]
-            return INVALID if any(v is INVALID for v in each) else each
+            return [self.slot(n, one, (*path, str(i)), n.span, context) for i, n in enumerate(node.items)]
         kind = shape.kind
         base = context.get(kind) if KINDS[kind].inherits else None
         node = inherited(node, base)
@@ -137,8 +139,8 @@ class _Walk:
         return self.section(said, cls, path, blame, context)
 
     def section(self, node: Map, cls: type[S], path: tuple[str, ...], blame: Span, context: Context) -> Any:
-        """A section or component of a known class."""
-        before = len(self.problems)
+        """A section or component of a known class; where something is wrong with it, what is known of it."""
+        before = self.failures
         shapes = fields(cls)
         prepare = getattr(cls, "prepare", None)
         node = prepare(node) if prepare else node
@@ -154,17 +156,17 @@ class _Walk:
             if child is None:
                 continue
             span = entry.span if entry is not None else blame
-            if child is INVALID:
-                values[key] = INVALID
+            if child is UNKNOWN:
+                values[key] = UNKNOWN
                 continue
-            found = self.value(child, shape, (*path, key), span, context)
-            values[key] = found
-            if found is INVALID and entry is not None and entry.notes:
+            failures = self.failures
+            values[key] = self.value(child, shape, (*path, key), span, context)
+            if self.failures > failures and entry is not None and entry.notes:
                 self.annotate((*path, key), entry)
-        valid = _with_defaults(cls, values)
-        self.faults(node, cls, path, blame, valid)
-        if len(self.problems) > before or any(v is INVALID for v in values.values()):
-            return INVALID
+        known = _with_defaults(cls, values)
+        self.faults(node, cls, path, blame, known)
+        if self.failures > before:
+            return cls.partial(known)
         try:
             return cls.model_validate({**values})
         except ValidationError as error:
@@ -211,6 +213,8 @@ class _Walk:
         guesses: set[str],
     ) -> Any:
         """What stands where nothing was said: the inherited node, None for the field's default, or a problem."""
+        if key in guesses:
+            return UNKNOWN
         if shape.inherit:
             return context.get(shape.kind) or as_map(None, shape.type_name(None), blame)
         name, info = next((n, i) for n, i in cls.model_fields.items() if (i.alias or n) == key)
@@ -219,11 +223,9 @@ class _Walk:
             if shape.form == "slot" and shape.default is not None:
                 return from_plain(shape.default, blame)
             return None
-        if key not in guesses:
-            said = descriptions(cls).get(name, "")
-            about = f": {said.rstrip('.')}" if said else ""
-            self.report("missing-key", f"`{key}` is required by {label(cls)}{about}", (*path, key), blame)
-        return INVALID
+        said = descriptions(cls).get(name, "")
+        about = f": {said.rstrip('.')}" if said else ""
+        return self.report("missing-key", f"`{key}` is required by {label(cls)}{about}", (*path, key), blame)
 
     def leaf(self, node: Node, annotation: Any, path: tuple[str, ...]) -> Any:
         """A value pydantic judges, strictly."""
@@ -244,23 +246,20 @@ class _Walk:
             # Inside a list, what is expected is what each of its items is.
             expected = expectation(annotation).removeprefix("a list, each " if steps else "")
             message = f"expected {expected}, got {described(where)}"
-        suggestion = None
-        if isinstance(where, Scalar) and isinstance(where.value, str):
-            suggestion = nearest(where.value, choices(annotation))
-        return self.report(
-            "wrong-value", message, (*path, *steps), where.span, suggestion=suggestion, notes=where.notes
-        )
+        word = where.value if isinstance(where, Scalar) else None
+        meant = nearest(word, choices(annotation)) if isinstance(word, str) else None
+        return self.report("wrong-value", message, (*path, *steps), where.span, suggestion=meant, notes=where.notes)
 
     def faults(self, node: Map, cls: type[Section], path: tuple[str, ...], blame: Span, values: dict[str, Any]) -> None:
-        """Run the rules whose fields are valid, and the site rules of a class that has them."""
+        """Run the rules on what is known, and the site rules of a class that has them."""
         for each in cls.rules():
             # Whichever of the fields was overridden or inherited may be the one that is wrong.
             entries = [node.entries[name] for name in each.reads if name in node.entries]
             notes = tuple(note for entry in entries for note in (*entry.notes, *entry.value.notes))
-            for fault in each.faults(values):
-                self.fault(node, path, blame, fault, notes)
+            for fault in judged(partial(each.faults, values)):
+                self.fault(node, path, blame, fault, (*notes, *apart(entries, fault.at, self.places)))
         site = getattr(cls, "site_faults", None)
-        for fault in site(values) if site else ():
+        for fault in judged(partial(site, values)) if site else ():
             self.fault(node, path, blame, fault)
 
     def fault(self, node: Map, path: tuple[str, ...], blame: Span, fault: Fault, notes: tuple[str, ...] = ()) -> None:
@@ -284,19 +283,18 @@ class _Walk:
 
 
 def _with_defaults(cls: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
-    """The valid values by field name, defaults included, for rules."""
+    """What is known by field name, defaults included, for rules."""
     out: dict[str, Any] = {}
     for name, info in cls.model_fields.items():
-        key = info.alias or name
-        if key in values:
-            invalid = values[key] is INVALID
-            if not invalid:
-                out[name] = values[key]
-        elif not info.is_required():
-            out[name] = info.get_default(call_default_factory=True, validated_data={})
+        known = values.get(info.alias or name, ...)
+        if known is ... and not info.is_required():
+            known = info.get_default(call_default_factory=True, validated_data={})
+        if known is not ... and known is not UNKNOWN:
+            out[name] = known
     return out
 
 
 @cache
 def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(annotation)
+    # No number of a spec means anything when it is infinite or none.
+    return TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False))

@@ -101,8 +101,8 @@ def read(path: Path, *, verify: bool = True) -> dict[str, Any]:
     try:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        first = str(error).split("GLOBAL ")[-1].split(" was not")[0] if "GLOBAL " in str(error) else ""
-        what = f" (`{first}`)" if first else ""
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f" (`{named[1]}`)" if named else ""
         raise RestoreError(
             f"{path} holds pickled objects{what}, not just tensors and plain values: reading it could run code, "
             "so it is refused"
@@ -112,6 +112,18 @@ def read(path: Path, *, verify: bool = True) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise RestoreError(f"{path} holds a {type(found).__name__}, not a checkpoint")
     return found
+
+
+def lock_of(path: Path, own: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """The lock in a checkpoint of a run whose module holds the tensors `own`; raises `RestoreError` for any other."""
+    found = read(path, verify=False)
+    ours, state, fix = found.get("blueprint"), found.get("state_dict"), "\n  = fix: take it out of the run's folder"
+    if not isinstance(ours, dict) or not isinstance(state, dict) or "loops" not in found:
+        raise RestoreError(f"{path} is no checkpoint of a run{fix}")
+    shapes = [{name: tensor.shape for name, tensor in each.items()} for each in (own, state)]
+    if shapes[0] != shapes[1] or found["global_step"] != step_of(path):
+        raise RestoreError(f"{path} is of another run{fix}")
+    return dict(ours["lock"])
 
 
 def prune(folder: Path, keep: int) -> None:

@@ -89,7 +89,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it stands: `status` is `finished` or `interrupted`, `step` of `steps` optimizer steps are done."""
+    """A run as it stands: `status` is `finished`, `interrupted` or, in summary.json alone, `broken` off by an error;
+    `step` of `steps` optimizer steps are done.
+    """
 
     folder: Path
     status: str

@@ -50,7 +50,8 @@ class BlueprintModule(pl.LightningModule):
         #: Of the last optimizer step: the rate it took, and the gradient's norm before clipping.
         self.learning_rate = 0.0
         self.gradient_norm: Tensor | None = None
-        self._place: Any = None
+        #: The places in the data of the batches since the last optimizer step.
+        self._places: list[Tensor] = []
         self._held_out: list[Tensor] = []
 
     def configure_model(self) -> None:
@@ -100,16 +101,41 @@ class BlueprintModule(pl.LightningModule):
         np.random.seed(seed & 0xFFFFFFFF)
 
     def training_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> dict[str, Tensor]:
-        """The loss of a batch, a mean in nats; raises `NonFinite` before a broken one reaches the weights."""
-        self._place = batch.get("place")
+        """The loss of a batch, a mean over the tokens it predicts; raises `NonFinite` before a broken one reaches the
+        weights.
+
+        What an optimizer step minimises is the plain mean of its batches' losses: accumulated batches weigh the same,
+        whatever tokens they hold. Processes that share a batch weigh by their tokens, so that their number changes
+        nothing.
+        """
+        place = batch.get("place")
+        self._places += [] if place is None else [place]
         loss, metrics = self.objective(self.model, batch)
-        if not torch.isfinite(loss.detach()):
-            raise self._broken(f"the loss is {loss.item()}")
+        if not self._all(torch.isfinite(loss.detach())):
+            raise self._broken(f"the loss is {loss.item()}", self._places[-1:])
+        loss = loss * self._share(metrics.get("tokens"))
         self.learning_rate = float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         self.log("loss", loss.detach(), prog_bar=True)
         self.log("learning_rate", self.learning_rate)
-        # Lightning divides `loss` by the number of accumulated batches.
-        return {**metrics, "loss": loss, "objective": loss.detach()}
+        return {**metrics, "loss": loss * self._lone(batch_idx), "objective": loss.detach()}
+
+    def _share(self, tokens: Tensor | None) -> Tensor | float:
+        """What makes the mean over processes of their batches' means the mean over all their tokens."""
+        world = self.trainer.world_size
+        if world == 1 or tokens is None:
+            return 1.0
+        everyone = self.trainer.strategy.reduce(tokens.double(), reduce_op="sum")
+        return float(tokens * world / everyone.clamp_min(1))
+
+    def _lone(self, batch_idx: int) -> float:
+        """Mends that Lightning divides by the number of accumulated batches even where an epoch's end leaves fewer."""
+        whole = self.trainer.accumulate_grad_batches
+        return whole / min(whole, self.trainer.num_training_batches - batch_idx // whole * whole)
+
+    def _all(self, good: Tensor) -> bool:
+        # Processes must agree: one that stopped alone would leave the others waiting for it.
+        alone = self.trainer.world_size == 1
+        return bool(good) if alone else bool(self.trainer.strategy.reduce_boolean_decision(bool(good), all=True))
 
     def configure_gradient_clipping(
         self,
@@ -124,7 +150,8 @@ class BlueprintModule(pl.LightningModule):
         # With a loss scaler, an overflow is how it learns its scale: it skips that step itself.
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
         if not scaled and not torch.isfinite(norm):
-            raise self._broken(f"the gradient's norm is {norm.item()}")
+            raise self._broken(f"the gradient's norm is {norm.item()}", self._places)
+        self._places = []
         self.log("gradient_norm", norm)
         self.clip_gradients(
             optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
@@ -162,8 +189,9 @@ class BlueprintModule(pl.LightningModule):
             "lock": self.lock,
         }
 
-    def _broken(self, what: str) -> NonFinite:
-        data = getattr(self.trainer, "datamodule", None)
-        describe = getattr(data, "describe", None)
-        place = describe(self._place) if describe is not None and self._place is not None else ""
-        return NonFinite(what, self.trainer.global_step + 1, place)
+    def _broken(self, what: str, places: list[Tensor]) -> NonFinite:
+        describe = getattr(getattr(self.trainer, "datamodule", None), "describe", None)
+        if describe is None or not places:
+            return NonFinite(what, self.trainer.global_step + 1, "")
+        rows = torch.cat([self.all_gather(place).flatten() for place in places])
+        return NonFinite(what, self.trainer.global_step + 1, describe(rows.tolist()))

@@ -117,7 +117,7 @@ def open_stored(path: str | Path) -> Stored:
     if (path / _WEIGHTS).is_file():
         spec = path / "spec.yaml"
         return _safetensors(path / _WEIGHTS, spec if spec.is_file() else None)
-    has = "a run without checkpoints" if (path / "spec.yaml").is_file() else "neither a run nor a model"
+    has = "a spec without weights" if (path / "spec.yaml").is_file() else "neither a run nor a model"
     raise RestoreError(f"{path} holds {has}: no checkpoint and no {_WEIGHTS} is there")
 
 

@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +24,16 @@ from blueprint.training.callbacks.record import Recorder
 from blueprint.training.callbacks.sample import Sampler
 from blueprint.training.callbacks.save import AtomicIO, Saver
 from blueprint.training.callbacks.stop import Interrupted, StopSignals
+from blueprint.training.changes import refuse_changes
+from blueprint.training.data.loader import loader
 from blueprint.training.data_module import BlueprintData, same_data
-from blueprint.training.error import NonFinite, TrainError
+from blueprint.training.error import NonFinite, RestoreError, TrainError
 from blueprint.training.folder import Layout, Run, changes, lock, plain_spec, read_json, write_json, yaml_text
 from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_precision
 from blueprint.training.restore import load_weights
 from blueprint.training.task import Text, prepare, ready_to_train
 
-#: What may change in a run that has begun, as key paths; everything else decides what the run is.
-FREE = (
-    *("name", "description", "checkpoint", "sample", "schedule", "data.workers"),
-    *(f"trainer.{name}" for name in ("max_steps", "max_epochs", "accelerator", "devices", "num_nodes", "strategy")),
-    *(f"trainer.{name}" for name in ("val_check_interval", "limit_val_batches", "log_every_n_steps")),
-    *(
-        f"trainer.{name}"
-        for name in ("gradient_clip_val", "gradient_clip_algorithm", "deterministic", "detect_anomaly")
-    ),
-)
 #: Lightning wants a number of batches between validations; this one never comes.
 NEVER = 1 << 60
 
@@ -64,7 +56,7 @@ def fit(
     _check(spec)
     layout = Layout(Path(out))
     with _held(layout):
-        if _first():
+        if first():
             layout.refuse_used()
         text = prepare(spec, cache=cache, progress=None if progress else False)
         return _Training(spec, layout, text, progress, callbacks).run(None)
@@ -96,28 +88,25 @@ def resume(
     _check(spec)
     with _held(layout):
         text = prepare(spec, cache=cache, progress=None if progress else False)
-        was = read_json(layout.lock)
-        same_data(was.get("data", {}), text.identity())
         newest, damaged = checkpoints.newest_whole(layout.checkpoints)
+        if newest is None and damaged:
+            named = "\n".join(f"{path}: {why}" for path, why in damaged.items())
+            raise RestoreError(
+                f"none of the run's checkpoints is whole, and nothing was changed\n{named}\n"
+                f"  = fix: put one back; without {layout.checkpoints} the run begins anew"
+            )
         training = _Training(spec, layout, text, progress, callbacks)
+        said = None if newest is None else checkpoints.lock_of(newest, training.module.state_dict())
+        # A checkpoint holds the lock, too.
+        was = said if said is not None and not layout.lock.exists() else read_json(layout.lock)
+        same_data(was.get("data", {}), text.identity())
         for path, why in damaged.items():
             training.say(f"passing over {path}: {why}")
-            if _first():
+            if first():
                 AtomicIO().remove_checkpoint(path)
         for change in changes(was, training.module.lock):
             training.say(f"note: {change}: what follows may differ in the last bits")
         return training.run(newest)
-
-
-def refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-    """Raise `TrainError` where a spec differs from the one a run began with in what decides the run."""
-    fixed = [key for key in _differing(before, after) if not any(f"{key}.".startswith(f"{free}.") for free in FREE)]
-    if fixed:
-        named = ", ".join(f"`{key}`" for key in fixed)
-        raise TrainError(
-            f"{named} cannot change in a run that has begun; a resumed run may change {', '.join(FREE)}\n"
-            "  = fix: begin a new run, with `start: {from: RUN}` to take the weights along"
-        )
 
 
 class _Training:
@@ -127,7 +116,7 @@ class _Training:
         self, spec: Spec, layout: Layout, text: Text, progress: bool, callbacks: Sequence[pl.Callback]
     ) -> None:
         self.spec, self.layout, self.text, self.progress = spec, layout, text, progress
-        self.steps = text.steps
+        self.steps, self.step = text.steps, 0
         self.more = list(callbacks)
         self.bar: RunProgress | None = None
         self.module: BlueprintModule = compile(spec)
@@ -136,62 +125,68 @@ class _Training:
 
     def say(self, text: str) -> None:
         """Tell the user, without breaking the bar."""
-        if self.progress and _first():
+        if self.progress and first():
             (self.bar.print if self.bar else lambda line: print(line, file=sys.stderr, flush=True))(text)
 
     def run(self, newest: Path | None) -> Run:
         """Train from a checkpoint, or from the start, to the end or until asked to stop."""
-        step = (checkpoints.step_of(newest) if newest else None) or 0
+        self.step = (checkpoints.step_of(newest) if newest else None) or 0
         model = self.module.require_model()
-        # Whatever is wrong with the spec shows before the folder is taken.
+        # Whatever is wrong with the spec, its data or the devices shows before the folder is taken.
+        if self.step > self.steps:
+            raise TrainError(f"the run is at step {self.step} already, past the {self.steps} that were asked for")
         if self.spec.sample is not None:
             sample.prompt(model, self.text.tokenizer, self.spec.sample)
+        trainer, recorder, saver = self._trainer()
+        for samples in (self.text.train, self.text.validation):
+            loader(samples, batch_size=self.text.data.batch_size, world_size=trainer.world_size)
         if newest is None and self.spec.start is not None:
             start = self.spec.start
             self.say(str(load_weights(model, start.from_, start.parts, start.strict)))
         elif newest is not None:
             self.say(f"going on from {newest}")
-        if _first():
-            self._prepare_folder(step)
-        began = time.monotonic()
-        status = "finished"
-        table = metrics.Table(self.layout.metrics, after=step) if _first() else None
-        if step < self.steps:
-            trainer, saver = self._trainer(table)
-            data = BlueprintData(self.spec, text=self.text)
+        began, status = time.monotonic(), "broken"
+        with saver.stop:
             try:
-                with quiet():
-                    trainer.fit(self.module, datamodule=data, ckpt_path=newest, weights_only=True)
+                if first():
+                    self._prepare_folder()
+                    recorder.table = metrics.Table(self.layout.metrics, after=self.step)
+                if self.step < self.steps:
+                    self._fit(trainer, newest)
+                status = "finished"
             except Interrupted:
                 status = "interrupted"
             except NonFinite as error:
                 raise error.after(saver.newest or newest) from error
             finally:
-                if _first():
-                    self._draw()
-            step = trainer.global_step
-        run = Run(self.layout.root, status, step, self.steps, self._summary(status, step, time.monotonic() - began))
-        if _first():
-            write_json(self.layout.summary, run.summary)
+                run = self._written(status, time.monotonic() - began)
         self.say("\n" + run.report())
         return run
 
-    def _prepare_folder(self, step: int) -> None:
+    def _fit(self, trainer: pl.Trainer, newest: Path | None) -> None:
+        data = BlueprintData(self.spec, text=self.text)
+        try:
+            with quiet():
+                trainer.fit(self.module, datamodule=data, ckpt_path=newest, weights_only=True)
+        finally:
+            self.step = max(self.step, trainer.global_step)
+
+    def _prepare_folder(self) -> None:
         layout = self.layout
         layout.checkpoints.mkdir(parents=True, exist_ok=True)
         if not layout.lock.exists():
             write_json(layout.lock, self.module.lock)
         files.write_atomic(layout.spec, yaml_text(plain_spec(self.spec)))
         checkpoints.sweep(layout.checkpoints)
-        sample.cut(layout.samples, step)
+        sample.cut(layout.samples, self.step)
 
-    def _trainer(self, table: metrics.Table | None) -> tuple[pl.Trainer, Saver]:
+    def _trainer(self) -> tuple[pl.Trainer, Recorder, Saver]:
         spec, layout, steps = self.spec, self.layout, self.steps
         said = {name: value for name, value in spec.trainer.to_plain().items() if value is not None}
         # One bound for both: the loop then ends in the middle of an epoch or at its end, all the same.
         said |= {"max_steps": steps, "max_epochs": -1}
         said.setdefault("val_check_interval", NEVER)
-        recorder = Recorder(table, spec.trainer.log_every_n_steps, steps)
+        recorder = Recorder(None, spec.trainer.log_every_n_steps, steps)
         saver = Saver(layout.checkpoints, spec.checkpoint.every_n_steps, spec.checkpoint.keep, steps, StopSignals())
         callbacks: list[pl.Callback] = [recorder]
         if self.progress:
@@ -212,15 +207,24 @@ class _Training:
                 enable_progress_bar=self.progress,
                 default_root_dir=layout.root,
             )
-        return trainer, saver
+        return trainer, recorder, saver
 
-    def _summary(self, status: str, step: int, seconds: float) -> dict[str, Any]:
+    def _written(self, status: str, seconds: float) -> Run:
+        """Draw the loss and write down how the sitting ended."""
         rows = metrics.read(self.layout.metrics)
+        run = Run(self.layout.root, status, self.step, self.steps, self._summary(rows, status, seconds))
+        if first():
+            if rows:
+                curve.draw(self.layout.curve, rows, self.text.baseline, self.spec.name, self.text.bits_per_byte)
+            write_json(self.layout.summary, run.summary)
+        return run
+
+    def _summary(self, rows: list[metrics.Row], status: str, seconds: float) -> dict[str, Any]:
         held_out = next((row for row in reversed(rows) if "validation_loss" in row), {})
         newest = next(reversed(checkpoints.listing(self.layout.checkpoints)), None)
         return {
             "status": status,
-            "step": step,
+            "step": self.step,
             "steps": self.steps,
             "loss": rows[-1].get("loss") if rows else None,
             "validation_loss": held_out.get("validation_loss"),
@@ -236,33 +240,20 @@ class _Training:
             "plugins": list(self.spec.plugins),
         }
 
-    def _draw(self) -> None:
-        rows = metrics.read(self.layout.metrics)
-        if rows:
-            curve.draw(self.layout.curve, rows, self.text.baseline, self.spec.name, self.text.bits_per_byte)
-
 
 def _check(spec: Spec) -> None:
     for warning in check_precision(spec.trainer.precision, spec.trainer.accelerator):
         print(f"warning: {warning}", file=sys.stderr)
 
 
-def _first() -> bool:
+def first() -> bool:
+    """Whether this is the first of the processes that share a run."""
     # Lightning starts further processes by running the same command again; only the first one owns the folder.
     return getattr(rank_zero_only, "rank", 0) == 0
 
 
 def _held(layout: Layout) -> contextlib.AbstractContextManager[None]:
-    return files.lock(layout.busy, what=f"the run {layout.root}") if _first() else contextlib.nullcontext()
-
-
-def _differing(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
-    for key in dict.fromkeys([*before, *after]):
-        here, was, now = f"{path}{key}", before.get(key), after.get(key)
-        if isinstance(was, Mapping) and isinstance(now, Mapping):
-            yield from _differing(was, now, f"{here}.")
-        elif was != now:
-            yield here
+    return files.lock(layout.busy, what=f"the run {layout.root}") if first() else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -144,8 +145,6 @@ class Wide(nn.Module):
 
 @pytest.fixture
 def components() -> Iterator[None]:
-    before = dict(MEMBERS)
-
     @register("wide")
     class WideFeedForward(FeedForward):
         """A user's part (nobody, 2024)."""
@@ -164,8 +163,8 @@ def components() -> Iterator[None]:
             return Reads()
 
     yield
-    MEMBERS.clear()
-    MEMBERS.update(before)
+    for cls in (WideFeedForward, ReadingFeedForward):
+        del MEMBERS[cls.kind, cls.spec_name]
 
 
 @pytest.mark.usefixtures("components")
@@ -264,5 +263,20 @@ def test_eight_billion_parameters_are_costed_in_seconds_within_little_memory() -
     seconds, gigabytes, parameters = map(float, out.split())
     print(f"Llama 3 8B at 8192 tokens: {seconds:.1f} s, {gigabytes:.2f} GiB")
     assert parameters == 8_030_261_248
+    assert gigabytes < 1.5
+    assert seconds < 60
+
+
+@pytest.mark.slow
+def test_six_hundred_billion_are_costed_as_quickly(tmp_path: Path) -> None:
+    path = tmp_path / "large.yaml"
+    sizes = "d_model: 18432, layers: 148, vocab_size: 129280, max_length: 16384"
+    block = "{attention: {heads: 144, kv_heads: 8}, feed_forward: {d_ff: 61440}}"
+    path.write_text(f"model: {{type: decoder, {sizes}, block: {block}}}\n")
+    out = subprocess.run([sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, check=True).stdout
+    seconds, gigabytes, parameters = map(float, out.split())
+    print(f"{parameters / 1e9:.0f} B at 16384 tokens: {seconds:.1f} s, {gigabytes:.2f} GiB")
+    attention = 2 * 18432**2 + 2 * 18432 * 8 * 128
+    assert parameters == 148 * (attention + 3 * 18432 * 61440 + 2 * 18432) + 2 * 129280 * 18432 + 18432
     assert gigabytes < 1.5
     assert seconds < 60

@@ -174,3 +174,84 @@ def test_only_what_a_base_said_is_told_as_inherited(tmp_path: Path) -> None:
     assert not own.notes
     assert theirs.span is not None
     assert theirs.span.source.name.endswith("base.yaml")
+
+
+WINDOW = "mask: {type: sliding, window: 500}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param({"kv_heads: 2": f"kv_heads: 3, {WINDOW}"}, "cannot share", id="a rule of the same part"),
+        pytest.param({"heads: 4, kv_heads: 2": f"heads: 5, {WINDOW}"}, "no whole number", id="a width"),
+        pytest.param({"heads: 4, kv_heads: 2": f"heads: x, {WINDOW}"}, "a positive whole number", id="a wrong value"),
+        pytest.param({"kv_heads: 2": WINDOW, "d_model: 64": "d_model: x"}, "whole number", id="the width of all"),
+        pytest.param({"kv_heads: 2": WINDOW, "layers: 4": "layers: x"}, "whole number", id="the depth"),
+        pytest.param({"kv_heads: 2": WINDOW, "block:": "norm: {epss: 1}\n  block:"}, "unknown key", id="a norm"),
+        pytest.param({"kv_heads: 2": f"kv_heads: 2, {WINDOW}, zzqx: 1"}, "unknown key", id="an unknown key"),
+        pytest.param({"kv_heads: 2": WINDOW, "block:": "pattern: [zzqx]\n  block:"}, "no block is", id="a pattern"),
+        pytest.param({"kv_heads: 2": f"scale: 1 / layer, {WINDOW}"}, "division by zero", id="an expression"),
+        pytest.param(
+            {"heads: 4, kv_heads: 2": "heads: 4, mask: [{type: sliding, window: 500}, zzqx]"}, "zzqx", id="a list"
+        ),
+    ],
+)
+def test_no_mistake_hides_another(changes: dict[str, str], words: str) -> None:
+    text = GOOD
+    for before, after in changes.items():
+        text = text.replace(before, after)
+    first, second = sorted(told(text), key=lambda problem: "never narrows" in problem.message)
+    assert words.replace("no whole", "not a whole") in first.message
+    assert "never narrows a context of 128" in second.message
+
+
+def test_a_mistake_in_the_model_does_not_hide_what_it_means_for_the_data() -> None:
+    text = GOOD.replace("heads: 4", "heads: x") + "data: {source: stdlib, length: 500}\ntokenizer: byte\n"
+    assert {problem.key for problem in told(text)} == {
+        "model.block.attention.heads",
+        "model.vocab_size",
+        "data.length",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD.replace("max_length: 128", "max_lenght: 128").replace("kv_heads: 2", "position: none")
+        + "  embedding: {positions: learned}\n",
+        GOOD.replace("vocab_size: 100", "vocab_siez: 100"),
+        GOOD.replace("max_length: 128", "max_length: many") + "data: {source: stdlib}\n",
+        GOOD.replace("d_model: 64", "d_model: many") + "    feed_forward: {d_ff: d_model / 3}\n",
+    ],
+)
+def test_what_follows_from_a_mistake_is_not_told_as_another(text: str) -> None:
+    assert len(told(text)) == 1
+
+
+def test_a_rule_says_where_the_other_value_it_reads_stands() -> None:
+    problem = only(GOOD + "  overrides:\n    2: {attention: {kv_heads: 3}}\n")
+    assert (problem.key, problem.notes) == (
+        "model.block.attention.heads",
+        ("`kv_heads: 3` is said at <string>:11:21, under model.overrides.2.attention",),
+    )
+
+
+def test_what_nobody_said_is_told_at_the_variant_that_made_it_wrong() -> None:
+    problem = only(GOOD + "  overrides:\n    2: {attention: {head_dim: 9}}\n")
+    assert "odd" in problem.message
+    assert problem.span is not None
+    assert (problem.key, problem.span.line) == ("model.overrides.2.attention.position", 11)
+
+
+def test_layers_without_a_block_are_refused() -> None:
+    assert "need a block" in only(GOOD.replace("block:\n    attention: {heads: 4, kv_heads: 2}", "block: null")).message
+
+
+def test_no_number_is_infinite() -> None:
+    assert only(GOOD + "  norm: {eps: .inf}\n").message == "expected a positive number, got inf"
+
+
+def test_null_for_what_is_required_is_told_where_it_is_said() -> None:
+    problem = only(GOOD, "model.layers=null")
+    assert problem.key == "model.layers"
+    assert problem.notes == ("set by the override `model.layers=null`",)

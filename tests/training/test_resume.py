@@ -16,7 +16,7 @@ from blueprint.training.folder import plain_spec, yaml_text
 from blueprint.training.run import fit, resume
 from blueprint.training.verify import verify_resume
 from tests.training.conftest import MakeSpec
-from tests.training.watching import Crash, Power, Signal, Trace, assert_same_run, rows
+from tests.training.watching import Crash, Power, Signal, Trace, assert_same_run
 
 # An epoch of the test's text has four batches; dropout is on throughout.
 CASES = {
@@ -203,18 +203,3 @@ def test_a_second_interrupt_leaves_at_once(make_spec: MakeSpec, tmp_path: Path) 
     assert newest is not None
     assert newest.name == checkpoints.name(2)
     assert not damaged
-
-
-@pytest.mark.slow
-def test_two_processes_read_and_learn_what_one_does(make_spec: MakeSpec, tmp_path: Path) -> None:
-    (tmp_path / "spec.yaml").write_text(yaml_text(plain_spec(make_spec("model.block.dropout=0.0"))))
-    # A file: Lightning starts the second process by running it again.
-    (tmp_path / "main.py").write_text("from blueprint.cli.main import main\nmain()\n")
-    command = [sys.executable, str(tmp_path / "main.py"), "train", str(tmp_path / "spec.yaml"), "-q"]
-    for name, more in (("one", []), ("two", ["trainer.devices=2", "trainer.strategy=ddp"])):
-        subprocess.run([*command, "-o", str(tmp_path / name), *more], check=True, capture_output=True, timeout=120)
-    one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
-    assert [row["step"] for row in one] == [row["step"] for row in two] == list(range(1, 9))
-    for a, b in zip(one, two, strict=True):
-        assert a["loss"] == pytest.approx(b["loss"], abs=1e-5)
-    assert one[-1]["validation_loss"] == pytest.approx(two[-1]["validation_loss"], abs=1e-5)

@@ -9,7 +9,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
 
 from blueprint.training.counts import processed
 from blueprint.training.metrics import Row, Table
@@ -24,7 +23,7 @@ class Recorder(pl.Callback):
     def __init__(self, table: Table | None, every: int, steps: int) -> None:
         self.table, self.every, self.steps = table, every, steps
         self.row: Row = {}
-        self._losses: list[Tensor] = []
+        self._found: list[dict[str, Any]] = []
         self._step = 0
         self._tokens = 0
         self._times: deque[float] = deque(maxlen=20)
@@ -53,15 +52,15 @@ class Recorder(pl.Callback):
             self._times.append(now - self._before)
         self._before = now
         self._tokens = batch["input_ids"].numel() * trainer.world_size
-        self._losses.append(outputs["objective"])
+        self._found.append({name: value for name, value in outputs.items() if name not in ("loss", "tokens")})
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
         if self._step % self.every == 0 or self._step == self.steps or self._step == 1:
-            self.row = self._measured(trainer, pl_module, outputs)
+            self.row = self._measured(trainer, pl_module)
             if self.table is not None:
                 self.table.put(self._step, self.row)
-        self._losses.clear()
+        self._found.clear()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the held-out loss to the step's row."""
@@ -71,16 +70,19 @@ class Recorder(pl.Callback):
         values = {"validation_loss": found.get("val_loss"), "validation_bits_per_byte": found.get("val_bits_per_byte")}
         self.table.put(trainer.global_step, {name: float(value) for name, value in values.items() if value is not None})
 
-    def _measured(self, trainer: pl.Trainer, module: Any, outputs: Any) -> Row:
+    def _measured(self, trainer: pl.Trainer, module: Any) -> Row:
+        def mean(name: str) -> float:
+            # Every process has its share of the batch; what a step gave is the mean over its batches and them.
+            batches = torch.stack([found[name].double() for found in self._found])
+            return float(trainer.strategy.reduce(batches.mean(), reduce_op="mean"))
+
         row: Row = {
             "tokens": processed(trainer) * self._tokens,
-            # Every process has its share of the batch; the step's loss is the mean over them.
-            "loss": float(trainer.strategy.reduce(torch.stack(self._losses).double().mean(), reduce_op="mean")),
+            "loss": mean("objective"),
             "learning_rate": module.learning_rate,
         }
         if module.gradient_norm is not None:
             row["gradient_norm"] = float(module.gradient_norm)
         if self.speed is not None:
             row["tokens_per_second"] = round(self.speed, 1)
-        known = {"loss", "objective", "tokens"}
-        return row | {name: float(value) for name, value in outputs.items() if name not in known}
+        return {name: mean(name) for name in self._found[-1] if name != "objective"} | row

@@ -47,7 +47,7 @@ class Saver(Checkpoint):
         self._stepped = self._pending = False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin at the step a checkpoint left, listening for signals."""
+        """Begin at the step a checkpoint left; by now Lightning has put handlers of its own before ours."""
         self._step = trainer.global_step
         self.stop.install()
 
@@ -80,14 +80,6 @@ class Saver(Checkpoint):
         if self._pending or stopping:
             self._save(trainer)
         self._leave(trainer, stopping)
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Give the signals back."""
-        self.stop.remove()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Give the signals back."""
-        self.stop.remove()
 
     def _asked(self, trainer: pl.Trainer) -> bool:
         # One process may have had the signal and another not: they must agree, or they would wait for each other.

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 
 class Interrupted(Exception):
@@ -19,7 +19,10 @@ class Interrupted(Exception):
 
 
 class StopSignals:
-    """Notes the first SIGINT or SIGTERM; the second one ends the process at once, as it would have without us."""
+    """Notes the first SIGINT or SIGTERM; the second one ends the process at once, as it would have without us.
+
+    As a context it listens from before a run folder is taken until all that belongs there is written.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -27,13 +30,18 @@ class StopSignals:
         self.requested = False
         self._before: dict[int, Any] = {}
 
-    def install(self) -> None:
-        """Take over the signals, from Lightning too, which would stop in the middle of an accumulation."""
-        if threading.current_thread() is threading.main_thread() and not self._before:
-            self._before = {each: signal.signal(each, self._note) for each in self.SIGNALS}
+    def __enter__(self) -> Self:
+        self.install()
+        return self
 
-    def remove(self) -> None:
-        """Give the signals back."""
+    def install(self) -> None:
+        """Take over the signals; again from Lightning, which would stop in the middle of an accumulation."""
+        if threading.current_thread() is threading.main_thread():
+            for each in self.SIGNALS:
+                self._before.setdefault(each, signal.getsignal(each))
+                signal.signal(each, self._note)
+
+    def __exit__(self, *_: object) -> None:
         for each, handler in self._before.items():
             if signal.getsignal(each) == self._note:
                 signal.signal(each, handler)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from blueprint.choice import Choice, choose
-from blueprint.component import Component, Fault, Faults, Number, Site, as_faults, register, rule, slot
+from blueprint.component import Component, Fault, Faults, Means, Number, Site, as_faults, register, rule, slot
 from blueprint.kinds import Attention, Mask, Norm, Position
 from blueprint.visible import Visible
 from blueprint_registry.attention._said import OutputGate, QkNorm, Temperature
@@ -64,7 +64,7 @@ class MultiHead(Attention):
     """How attention knows positions."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of the attention weights dropped while training."""
-    backend: Literal["auto", "sdpa", "blocked", "flex", "dense"] = "auto"
+    backend: Annotated[Literal["auto", "sdpa", "blocked", "flex", "dense"], Means()] = "auto"
     """What computes attention over whole sequences; `auto` takes the fastest that can. Decoding chooses for itself."""
 
     @rule("heads", "kv_heads")

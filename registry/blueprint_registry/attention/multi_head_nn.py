@@ -63,8 +63,8 @@ class MultiHeadAttention(nn.Module):
 
     @property
     def incremental(self) -> bool:
-        """Whether it decodes step by step: whether no query sees a later key."""
-        return self.visible.ahead == 0
+        """Whether it decodes step by step: no query sees a later key, and no key turns again as the sequence grows."""
+        return self.visible.ahead == 0 and not getattr(self.position, "by_length", False)
 
     def new_state(
         self, batch: int, length: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
@@ -74,7 +74,8 @@ class MultiHeadAttention(nn.Module):
         Raises ValueError where queries see later keys.
         """
         if not self.incremental:
-            raise ValueError(f"attention that sees later tokens ({self.visible.describe()}) cannot decode step by step")
+            why = f"sees later tokens ({self.visible.describe()})" if self.visible.ahead != 0 else "turns its keys anew"
+            raise ValueError(f"attention that {why} cannot decode step by step")
         widths = self.head_dim, self.value_dim
         return KVState(batch, self.kv_heads, length, *widths, visible=self.visible, dtype=dtype, device=device)
 

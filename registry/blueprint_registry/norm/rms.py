@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PositiveFloat
 
-from blueprint.component import Site, register
+from blueprint.component import Fault, Faults, Site, register, rule
 from blueprint.kinds import Norm
 
 if TYPE_CHECKING:
@@ -23,6 +23,12 @@ class Rms(Norm):
 
     offset: Literal[0, 1] = 0
     """Added to the stored weight: 1 keeps the weight around zero, so that decay pulls the gain towards 1 (Gemma)."""
+
+    @rule("offset", "affine")
+    def _offset_needs_weight(offset: int, affine: bool) -> Faults:
+        if affine or not offset:
+            return None
+        return Fault("`offset` does nothing without `affine`: no weight is stored", fix="say `offset: 0`")
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:

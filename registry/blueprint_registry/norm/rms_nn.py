@@ -20,11 +20,17 @@ class RmsNorm(nn.Module):
         super().__init__()
         self.eps, self.offset, self.width = said.eps, said.offset, at.width
         self.weight = nn.Parameter(torch.full((at.width,), 1.0 - said.offset)) if said.affine else None
+        # D^-½ and eps^½ as tensors: a number among tensors costs a token as much as the rest of its norm.
+        pair = (at.width**-0.5, said.eps**0.5)
+        wide = (torch.float32, torch.float64)
+        self._constants = {dtype: tuple(torch.tensor(x, dtype=dtype, device="cpu") for x in pair) for dtype in wide}
 
     def forward(self, x_ND: Tensor) -> Tensor:
         """(…, D) to (…, D)."""
         wide_ND = x_ND.float() if x_ND.dtype.itemsize < 4 else x_ND
-        weight_D = None if self.weight is None else self.weight.to(wide_ND.dtype)
+        weight_D: Tensor | None = self.weight
+        if weight_D is not None and weight_D.dtype != wide_ND.dtype:
+            weight_D = weight_D.to(wide_ND.dtype)
         if weight_D is not None and self.offset:
             weight_D = weight_D + self.offset
         if weight_D is None or not wide_ND.is_cpu or torch.compiler.is_compiling():
@@ -32,8 +38,10 @@ class RmsNorm(nn.Module):
         elif torch.is_grad_enabled() and (x_ND.requires_grad or weight_D.requires_grad):
             y_ND = _Scaled.apply(wide_ND, weight_D, self.eps)  # type: ignore[no-untyped-call]
         else:
-            y_ND = (wide_ND * _inverse_rms(wide_ND, self.eps)).mul_(weight_D)
-        return y_ND.to(x_ND.dtype)
+            by, floor = self._constants[wide_ND.dtype]
+            norm_N1 = torch.linalg.vector_norm(wide_ND, dim=-1, keepdim=True)
+            y_ND = (wide_ND / torch.hypot(norm_N1 * by, floor)).mul_(weight_D)
+        return y_ND if y_ND.dtype == x_ND.dtype else y_ND.to(x_ND.dtype)
 
     def extra_repr(self) -> str:
         """Width, eps and offset, for printing."""

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Causal(Objective):
     """Cross-entropy of every next token given those before it, a mean over tokens in nats (Bengio et al., 2003, §2).
 
-    Smoothing and z-loss act in training alone, so that validation losses of different settings compare.
+    Smoothing, z-loss and the losses of the model's parts act in training alone, so that validation losses of different
+    settings compare.
     """
 
     models: ClassVar[frozenset[str]] = frozenset({"decoder"})

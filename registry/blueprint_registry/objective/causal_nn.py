@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from blueprint.ops import with_losses
+
 if TYPE_CHECKING:
     from blueprint_registry.objective.causal import Causal
 
@@ -22,15 +24,19 @@ class CausalObjective:
         self.said = said
 
     def __call__(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and as metrics the same without gradient (`loss`, nats a token) and how many tokens it is a mean of
-        (`tokens`). The batch has `input_ids` and `labels` (B, T), and may have `attention_mask`, `position_ids` and
-        `segment_ids`; positions run on through documents unless the batch says them.
+        """The loss, and as metrics the cross-entropy without gradient (`loss`, nats a token), the number of tokens it is
+        a mean of (`tokens`), and the terms of the model's parts, of which the losses join the loss in training.
+
+        The batch has `input_ids` and `labels` (B, T), and may have `attention_mask`, `position_ids` and `segment_ids`;
+        positions run on through documents unless the batch says them.
         """
         ids_BT, labels_BT = batch["input_ids"], batch["labels"]
         inputs = {name: batch[name] for name in _INPUTS if batch.get(name) is not None}
         if "segment_ids" in inputs and not {"position_ids", "attention_mask"} & inputs.keys():
             inputs["position_ids"] = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
-        hidden_BTD = model(ids_BT, **inputs, logits=False).hidden
+        out = model(ids_BT, **inputs, logits=False)
         extra = {"label_smoothing": self.said.label_smoothing, "z_loss": self.said.z_loss} if model.training else {}
-        loss: Tensor = model.cross_entropy(hidden_BTD, labels_BT, **extra)  # type: ignore[operator]
-        return loss, {"loss": loss.detach(), "tokens": (labels_BT != IGNORED).sum()}
+        loss: Tensor = model.cross_entropy(out.hidden, labels_BT, **extra)  # type: ignore[operator]
+        terms = {name: value.detach() for name, value in out.terms.items()}
+        metrics = terms | {"loss": loss.detach(), "tokens": (labels_BT != IGNORED).sum()}
+        return with_losses(loss, out.terms) if model.training else loss, metrics

@@ -1,11 +1,13 @@
 """Rotary positions."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
-from blueprint.component import Fault, Faults, Site, register
+from blueprint.component import Component, Fault, Faults, Site, register, slot
 from blueprint.kinds import Position
+from blueprint_registry.rope_scaling import RopeScaling
 
 if TYPE_CHECKING:
     from blueprint_registry.position.rope_nn import RopePosition
@@ -28,6 +30,9 @@ class Rope(Position):
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of each head's channels, from the first, that are turned; the frequencies use this width."""
 
+    scaling: RopeScaling | None = slot(None)
+    """How the frequencies are stretched for longer sequences; null for not at all."""
+
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
         """Whole heads by halves, and half of each by neighbours."""
@@ -46,6 +51,11 @@ class Rope(Position):
         if width == 0:
             return Fault(f"rope has nothing to turn: 0 rotated channels{share}")
         return None
+
+    def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
+        """The scaling, at the width that is turned."""
+        if self.scaling is not None:
+            yield "scaling", self.scaling, at.child("scaling", width=self.rotated(at))
 
     def build(self, at: Site) -> "RopePosition":
         """The module for heads of `at.width`; it has neither parameters nor buffers."""

@@ -26,12 +26,25 @@ class RopePosition(nn.Module):
         # No buffer: nothing to save, to lose on the meta device or to be rounded by a change of dtype.
         step_F = torch.arange(0, self.width, 2, dtype=torch.float32, device="cpu") / self.width
         self._frequency_F = 1.0 / self.theta**step_F
-        self._key = (type(self), said, self.width)
+        self._key = (type(self), repr(said), self.width, at.max_length)
+        self.scaling, self.magnitude, self._at = said.scaling, 1.0, at.child("scaling", width=self.width)
+        if self.scaling is not None:
+            self._frequency_F = self.scaling.frequencies(self.theta, step_F, self._at)
+            self.magnitude = self.scaling.magnitude(self._at)
+        #: Whether the angles of a token change as its sequence grows.
+        self.by_length = self.scaling is not None and self.scaling.by_length
+        self._step_F = step_F
 
     def rotate(self, x_BHTE: Tensor, position_BT: Tensor) -> Tensor:
         """Queries or keys (B, H, T, E), turned as their positions (B, T) say; the same shape and dtype."""
-        frequency_F = self._frequency_F.to(position_BT.device)
-        cos_B1TW, sin_B1TW = angles(position_BT, frequency_F, interleaved=self.interleaved, key=self._key)
+        frequency_F, key = self._frequency_F.to(position_BT.device), self._key
+        if self.by_length:
+            assert self.scaling is not None
+            length_B, step_F = position_BT.amax(1) + 1, self._step_F.to(position_BT.device)
+            frequency_F = self.scaling.frequencies(self.theta, step_F, self._at, length_B)
+        cos_B1TW, sin_B1TW = angles(
+            position_BT, frequency_F, scale=self.magnitude, interleaved=self.interleaved, key=key
+        )
         return rotate(x_BHTE, cos_B1TW, sin_B1TW, interleaved=self.interleaved)
 
     def extra_repr(self) -> str:

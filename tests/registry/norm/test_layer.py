@@ -7,6 +7,7 @@ import torch
 
 from blueprint.component import Site
 from blueprint_registry.norm.layer import Layer
+from blueprint_registry.norm.rms import Rms
 
 SITE = Site(d_model=24, width=24)
 
@@ -27,6 +28,13 @@ def test_without_affine_there_is_nothing_to_learn() -> None:
     assert not list(made.parameters())
     torch.testing.assert_close(made(x).mean(-1), torch.zeros(6), atol=1e-6, rtol=0)
     torch.testing.assert_close(made(x).var(-1, correction=0), torch.ones(6), atol=1e-4, rtol=0)
+
+
+def test_without_affine_a_bias_is_no_difference_and_an_offset_a_mistake() -> None:
+    assert Layer(affine=False).filled(SITE) == Layer(affine=False, bias=False).filled(SITE)
+    for norm in (Layer, Rms):
+        with pytest.raises(ValueError, match="`offset` does nothing without `affine`"):
+            norm(affine=False, offset=1)
 
 
 def test_a_shift_or_a_positive_scale_of_the_input_changes_nothing() -> None:

@@ -37,6 +37,15 @@ def test_it_is_torchs_rms_norm_with_the_same_gradients(dtype: torch.dtype, eps: 
     torch.testing.assert_close(gradients(y, x, made.weight), gradients(expected, x, made.weight), rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("eps", [1e-6, 0.5])
+@pytest.mark.parametrize("size", [1e-4, 1.0, 1e4])
+def test_without_gradients_it_is_torchs_too(dtype: torch.dtype, eps: float, size: float) -> None:
+    made, x = norm(eps=eps).to(dtype), size * torch.randn(3, 5, 24, dtype=dtype)
+    with torch.no_grad():
+        torch.testing.assert_close(made(x), F.rms_norm(x, (24,), made.weight, eps))
+
+
 def test_without_gradients_the_result_is_the_same() -> None:
     made, x = norm(), torch.randn(3, 5, 24)
     with torch.no_grad():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ LABELS = torch.randint(11, (2, 6)).index_fill(1, torch.tensor([0, 4]), -100)
 @dataclass
 class Out:
     hidden: Tensor
+    terms: dict[str, Tensor] = field(default_factory=dict)
 
 
 class Model(nn.Module):

@@ -1,0 +1,39 @@
+"""What may change in a run that has begun, and what may not. No Lightning here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from blueprint.training.error import TrainError
+
+#: What may change in a run that has begun, as key paths; everything else decides what the run is.
+FREE = (
+    *("name", "description", "checkpoint", "sample", "schedule", "data.workers"),
+    *(f"trainer.{name}" for name in ("max_steps", "max_epochs", "accelerator", "devices", "num_nodes", "strategy")),
+    *(f"trainer.{name}" for name in ("val_check_interval", "limit_val_batches", "log_every_n_steps")),
+    *(
+        f"trainer.{name}"
+        for name in ("gradient_clip_val", "gradient_clip_algorithm", "deterministic", "detect_anomaly")
+    ),
+)
+
+
+def refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Raise `TrainError` where a spec differs from the one a run began with in what decides the run."""
+    fixed = [key for key in _differing(before, after) if not any(f"{key}.".startswith(f"{free}.") for free in FREE)]
+    if fixed:
+        named = ", ".join(f"`{key}`" for key in fixed)
+        raise TrainError(
+            f"{named} cannot change in a run that has begun; a resumed run may change {', '.join(FREE)}\n"
+            "  = fix: begin a new run, with `start: {from: RUN}` to take the weights along"
+        )
+
+
+def _differing(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for key in dict.fromkeys([*before, *after]):
+        here, was, now = f"{path}{key}", before.get(key), after.get(key)
+        if isinstance(was, Mapping) and isinstance(now, Mapping):
+            yield from _differing(was, now, f"{here}.")
+        elif was != now:
+            yield here

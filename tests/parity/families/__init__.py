@@ -1,0 +1,5 @@
+"""Public families of decoders as specs, with the names that their tensors have in the transformers library."""
+
+from tests.parity.families import gpt, llama, placed
+
+FAMILIES = {**gpt.FAMILIES, **llama.FAMILIES, **placed.FAMILIES}

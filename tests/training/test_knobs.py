@@ -1,0 +1,196 @@
+"""No dead knob outside the model either: every key of data, training and saving changes something that can be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+
+import blueprint as bp
+from blueprint.component import Section
+from blueprint.registry import member, names
+from blueprint.schema.shape import fields
+from blueprint.schema.spec import Spec, Trainer
+from blueprint.training import metrics
+from blueprint.training.error import TrainError
+from blueprint.training.task import prepare
+
+from .conftest import MakeSpec
+
+#: Keys without effect on what is computed, and why they are there.
+REASONS = {
+    "blueprint": "the version of the language, of which there is one",
+    "name": "for readers: plans, pictures and tables are titled so",
+    "description": "for readers: it travels in the resolved spec",
+    "data.workers": "how many processes read, which changes no batch",
+}
+
+#: For every other key another value, and after a bar what it shows beside; the runs with and without it are compared.
+RUNS = {
+    "seed": "seed=7",
+    "data.length": "data.length=8",
+    "data.batch_size": "data.batch_size=4",
+    "data.validation": "data.validation=0.5",
+    "data.packing": "data.packing=single",
+    "data.positions": "data.positions=restart",
+    "data.shuffle": "data.shuffle=false",
+    "objective.causal.label_smoothing": "objective.label_smoothing=0.1",
+    "objective.causal.z_loss": "objective.z_loss=0.1",
+    "optimizer.adamw.lr": "optimizer.lr=0.1",
+    "optimizer.adamw.betas": "optimizer.betas=[0.5, 0.95]",
+    "optimizer.adamw.eps": "optimizer.eps=1.0",
+    "optimizer.adamw.weight_decay": "optimizer.weight_decay=0.9",
+    "schedule.constant.warmup_steps": "schedule.warmup_steps=4 | schedule=constant",
+    "schedule.linear.warmup_steps": "schedule.warmup_steps=4 | schedule=linear",
+    "schedule.linear.final": "schedule.final=0.5 | schedule=linear",
+    "schedule.cosine.warmup_steps": "schedule.warmup_steps=4",
+    "schedule.cosine.final": "schedule.final=0.5",
+    "schedule.wsd.warmup_steps": "schedule.warmup_steps=2 | schedule=wsd",
+    "schedule.wsd.final": "schedule.final=0.5 | schedule=wsd schedule.decay=0.9",
+    "schedule.wsd.decay": "schedule.decay=0.9 | schedule=wsd",
+    "schedule.wsd.shape": "schedule.shape=linear | schedule=wsd schedule.decay=0.9",
+    "trainer.max_steps": "trainer.max_steps=3",
+    "trainer.max_epochs": "trainer.max_epochs=1",
+    "trainer.precision": "trainer.precision=bf16-mixed",
+    "trainer.accelerator": "trainer.accelerator=auto",
+    "trainer.devices": "trainer.devices=2",
+    "trainer.num_nodes": "trainer.num_nodes=2",
+    "trainer.strategy": "trainer.strategy=ddp",
+    "trainer.accumulate_grad_batches": "trainer.accumulate_grad_batches=2",
+    "trainer.gradient_clip_val": "trainer.gradient_clip_val=0.01",
+    "trainer.gradient_clip_algorithm": "trainer.gradient_clip_algorithm=value | trainer.gradient_clip_val=0.01",
+    "trainer.val_check_interval": "trainer.val_check_interval=2",
+    "trainer.limit_val_batches": "trainer.limit_val_batches=1",
+    "trainer.log_every_n_steps": "trainer.log_every_n_steps=3",
+    "trainer.deterministic": "trainer.deterministic=true",
+    "trainer.detect_anomaly": "trainer.detect_anomaly=true",
+    "precision.float32": "precision.float32=[] | trainer.precision=bf16-true precision.float32=[head]",
+    "checkpoint.every_n_steps": "checkpoint.every_n_steps=3",
+    "checkpoint.keep": "checkpoint.keep=1",
+    "sample": "sample={}",
+    "sample.every_n_steps": "sample.every_n_steps=2 | sample={}",
+    "sample.prompt": "sample.prompt=abc | sample={}",
+    "sample.tokens": "sample.tokens=3 | sample={}",
+    "sample.temperature": "sample.temperature=0 | sample={}",
+}
+#: Keys whose effect another test below shows, and those that only hold others or take other members.
+ELSEWHERE = {"start.from", "start.parts", "start.strict", "source.text.path", "data.source"}
+HOLDERS = {"model", "tokenizer", "data", "objective", "optimizer", "schedule", "trainer", "precision", "start"}
+BASE = ("trainer.max_steps=6", "checkpoint.every_n_steps=2")
+
+
+def keys(cls: type[Section], path: str = "") -> Iterator[str]:
+    for key, shape in fields(cls).items():
+        yield f"{path}{key}"
+        if shape.form == "section":
+            assert shape.cls is not None
+            yield from keys(shape.cls, f"{key}.")
+
+
+def all_keys() -> set[str]:
+    """Every key of a spec but those below `model`; of components by kind and name."""
+    return set(keys(Spec)) | {
+        f"{kind}.{name}.{key}"
+        for kind in ("objective", "optimizer", "schedule", "source", "tokenizer")
+        for name in names(kind)
+        if member(kind, name).__module__.startswith("blueprint")
+        for key in fields(member(kind, name))
+    }
+
+
+def test_every_key_has_a_trial_or_a_reason() -> None:
+    assert {*RUNS, *REASONS, *ELSEWHERE, *HOLDERS, "checkpoint"} == all_keys()
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What Lightning's Trainer is told; it then runs here, whatever devices were asked for."""
+    made: dict[str, Any] = {}
+    real = pl.Trainer.__init__
+
+    def noted(self: pl.Trainer, **arguments: Any) -> None:
+        made.update({k: v for k, v in arguments.items() if k in Trainer.model_fields})
+        real(self, **{**arguments, "accelerator": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto"})
+
+    monkeypatch.setattr(pl.Trainer, "__init__", noted)
+    return made
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, Any]:
+    """What runs without a change have left, by what was said beside it."""
+    return {}
+
+
+def left(spec: bp.Spec, folder: Path, told: dict[str, Any]) -> dict[str, Any]:
+    """All that a run leaves behind."""
+    told.clear()
+    run = bp.fit(spec, folder, progress=False)
+    state = bp.restore(folder).state_dict()
+    samples = folder / "samples.txt"
+    return {
+        "told": dict(told),
+        "steps": run.step,
+        "metrics": [
+            {k: v for k, v in row.items() if k != "tokens_per_second"} for row in metrics.read(folder / "metrics.csv")
+        ],
+        "checkpoints": sorted(path.name for path in (folder / "checkpoints").iterdir()),
+        "samples": samples.read_text() if samples.exists() else "",
+        "weights": [(name, str(value.dtype), value.double().sum().item()) for name, value in state.items()],
+    }
+
+
+@pytest.mark.parametrize("key", RUNS)
+def test_every_key_changes_a_run(
+    key: str, make_spec: MakeSpec, tmp_path: Path, told: dict[str, Any], known: dict[str, Any]
+) -> None:
+    change, _, beside = (part.strip() for part in RUNS[key].partition("|"))
+    said = [*BASE, *beside.split()]
+    if beside not in known:
+        known[beside] = left(make_spec(*said), tmp_path / "before", told)
+    assert left(make_spec(*said, change), tmp_path / "after", told) != known[beside]
+
+
+def test_a_run_leaves_the_same_twice(make_spec: MakeSpec, tmp_path: Path, told: dict[str, Any]) -> None:
+    """So that what differs above differs by the key."""
+    one, two = (left(make_spec(*BASE), tmp_path / name, told) for name in "ab")
+    assert one == two
+
+
+def test_the_source_and_its_path_say_what_is_read(make_spec: MakeSpec, tmp_path: Path) -> None:
+    (tmp_path / "other.txt").write_text("other words " * 40)
+    (tmp_path / "more.txt").write_text("and more of them " * 40)
+
+    def first(*overrides: str) -> Any:
+        return prepare(make_spec(*overrides), progress=False).train[0]["input_ids"].tolist()
+
+    found = [first(), first(f"data.source.path={tmp_path}"), first("data.source=stdlib")]
+    assert found[0] != found[1] != found[2]
+
+
+def test_what_a_run_starts_from_is_what_it_says(make_spec: MakeSpec, tmp_path: Path) -> None:
+    bp.fit(make_spec(*BASE, "seed=5"), tmp_path / "old", progress=False)
+    old = bp.restore(tmp_path / "old").state_dict()
+
+    def begun(name: str, *overrides: str) -> set[str]:
+        said = [
+            "optimizer.lr=1e-30",
+            "schedule=constant",
+            "trainer.max_steps=1",
+            f"start={{from: {tmp_path / 'old'}}}",
+            *overrides,
+        ]
+        bp.fit(make_spec(*said), tmp_path / name, progress=False)
+        state = bp.restore(tmp_path / name).state_dict()
+        return {key for key in old if key in state and torch.equal(state[key], old[key])}
+
+    everything, table = begun("all"), begun("table", "start.parts=[embedding]")
+    assert everything == set(old)
+    assert {key for key in everything if key.startswith("embedding")} <= table < everything
+    with pytest.raises(TrainError, match="layers"):
+        begun("strict", "model.layers=3")
+    assert begun("lax", "model.layers=3", "start.strict=false") == set(old)
