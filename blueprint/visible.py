@@ -99,7 +99,9 @@ class Visible:
             words += [f"{self.back} back"] if self.back is not None else []
             words += [f"{self.ahead} ahead"] if self.ahead else []
         words += ["one document"] if self.same_segment else []
-        words += [f"{len(self.tests)} test" + "s" * (len(self.tests) > 1)] if self.tests else []
+        named = [test.describe() for test in self.tests if hasattr(test, "describe")]
+        other = len(self.tests) - len(named)
+        words += [*named, f"{other} test" + "s" * (other > 1)] if other else named
         return ", ".join(words) or "full"
 
 

@@ -80,7 +80,7 @@ def _causality(case: Case) -> None:
             torch.manual_seed(0)
             found.append(model(each).logits[:, :cut])
         when = " in training" if model.training else ""
-        close(*found, f"the future changes what lies before it{when}")
+        close(found[0], found[1], f"the future changes what lies before it{when}")
 
 
 def _rows_do_not_see_each_other(case: Case) -> None:

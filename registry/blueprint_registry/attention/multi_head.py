@@ -9,27 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from blueprint.choice import Choice, choose
-from blueprint.component import Component, Fault, Faults, Means, Number, Section, Site, as_faults, register, rule, slot
+from blueprint.component import Component, Fault, Faults, Means, Number, Site, as_faults, register, rule, slot
 from blueprint.kinds import Attention, Mask, Norm, Position
 from blueprint.visible import Visible
+from blueprint_registry.attention._said import OutputGate, QkNorm, Temperature
 
 if TYPE_CHECKING:
     from blueprint_registry.attention.multi_head_nn import MultiHeadAttention
 
 Projection = Literal["q", "k", "v", "o"]
 PROJECTIONS: tuple[Projection, ...] = ("q", "k", "v", "o")
-
-
-class QkNorm(Section):
-    """A norm on queries and keys before they meet (Henry et al., 2020; Dehghani et al., 2023, §2)."""
-
-    over: Literal["head", "heads", "full"] = "head"
-    """What is normalised: each `head` with weights that all heads share, each of the `heads` with weights of its own,
-    or the `full` width of all heads together."""
-    when: Literal["before", "after"] = "before"
-    """Before or after positions rotate queries and keys."""
-    norm: Norm = slot(inherit=True)
-    """The norm; queries and keys have one each."""
 
 
 @register("multi_head")
@@ -54,6 +43,21 @@ class MultiHead(Attention):
     """Bounds scores smoothly, as softcap · tanh(score / softcap); null for no bound."""
     qk_norm: QkNorm | None = None
     """A norm on queries and keys; null for none."""
+    clip: PositiveFloat | None = None
+    """Bounds every number of queries, keys and values to ±clip, after a norm that comes `before` positions and ahead of
+    these; null for no bound."""
+    temperature: Temperature | None = None
+    """Scores that sharpen with the position of the query; null for the same everywhere."""
+    sinks: bool = False
+    """Whether each head has a learned logit beside those of the keys, so that it may attend to nothing (GPT-OSS, 2025,
+    after Xiao et al., 2023, §3.3)."""
+    value_scale: Number = 1
+    """What values are multiplied by."""
+    inner_norm: Norm | None = slot(None)
+    """A norm of what all heads gathered, before the output projection (Wang et al., 2022, *Foundation Transformers*,
+    §2.2); null for none."""
+    gate: OutputGate | None = None
+    """A gate on what the heads gathered, after the inner norm and before the output projection; null for none."""
     mask: Mask | list[Mask] = slot("full")
     """Which keys a query may see, beyond the stack's causality; a list means what all of them let it see."""
     position: Position = slot("rope")
@@ -88,13 +92,32 @@ class MultiHead(Attention):
             if len(masks) > 1 and item.spec_name == "full":
                 yield Fault("`full` beside other masks hides nothing", f"mask.{index}", "remove it from the list")
 
+    @rule("value_scale", "inner_norm")
+    def _values_count(value_scale: float | str, inner_norm: Norm | None) -> Faults:
+        if value_scale == 0:
+            return Fault("values multiplied by 0 say nothing", fix="leave `value_scale` out")
+        if value_scale != 1 and inner_norm is not None:
+            return Fault("`inner_norm` undoes `value_scale`", fix="leave one of them out")
+        return None
+
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Own keys; shared keys under a norm of the whole width; one head of keys, with all else that can be said."""
+        """Own keys; shared keys under a norm of the whole width; one head of keys, with biases and bounds; then the
+        ways of OLMo and GPT-OSS, Llama 4, AFMoE and BitNet."""
         shared = {"heads": 4, "kv_heads": 2, "qk_norm": {"over": "full"}, "bias": ["q", "v"]}
         single = {"heads": 4, "kv_heads": 1, "head_dim": 6, "value_dim": 10, "bias": True, "scale": "2 / head_dim"}
         norm = {"over": "heads", "when": "after", "norm": {"type": "layer", "bias": False}}
-        return [{"heads": 4}, shared, {**single, "softcap": 20.0, "qk_norm": norm, "dropout": 0.1}]
+        clipped = {"heads": 4, "clip": 1.5, "sinks": True, "value_scale": "1 / sqrt(n_layers)"}
+        tempered = {
+            "heads": 4,
+            "qk_norm": {"when": "after", "norm": {"type": "rms", "affine": False}},
+            "temperature": {"scale": 0.5, "floor": 3, "offset": 1},
+            "mask": {"type": "chunked", "chunk": 8},
+        }
+        gated = {"heads": 4, "value_dim": 6, "gate": {"bias": True}}
+        normed = {"heads": 4, "inner_norm": "layer", "gate": {"per": "head", "activation": "softplus"}}
+        bounded = {**single, "softcap": 20.0, "qk_norm": norm, "dropout": 0.1}
+        return [{"heads": 4}, shared, bounded, clipped, tempered, gated, normed]
 
     @property
     def masks(self) -> tuple[Mask, ...]:
@@ -137,8 +160,12 @@ class MultiHead(Attention):
         full = self.qk_norm is not None and self.qk_norm.over == "full"
         return {name: inside.child(name, width=inside.width * (n if full else 1)) for name, n in heads.items()}
 
+    def gathered(self, at: Site) -> int:
+        """The width of what all heads gather."""
+        return self.heads * (self.value_dim or self.head_width(at))
+
     def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
-        """Masks, position, and the norms of queries and keys."""
+        """Masks, position, the norms of queries and keys, and what comes before the output projection."""
         inside = self.inside(at)
         for mask in self.masks:
             yield "mask", mask, inside.child("mask")
@@ -146,12 +173,18 @@ class MultiHead(Attention):
         if self.qk_norm is not None:
             for site in self.norm_sites(at).values():
                 yield "qk_norm.norm", self.qk_norm.norm, site
+        if self.inner_norm is not None:
+            yield "inner_norm", self.inner_norm, inside.child("inner_norm", width=self.gathered(at))
+        if self.gate is not None:
+            width = self.gathered(at) if self.gate.per == "element" else self.heads
+            yield "gate.activation", self.gate.activation, inside.child("gate_activation", width=width)
 
     def _with_parts(self, at: Site, change: Callable[[Component, Site], Component]) -> dict[str, Any]:
         update = super()._with_parts(at, change)
-        if self.qk_norm is not None:
-            norm = change(self.qk_norm.norm, self.norm_sites(at)["q_norm"])
-            update["qk_norm"] = self.qk_norm.model_copy(update={"norm": norm})
+        for name, part, site in self.parts(at):
+            section, _, field = name.partition(".")
+            if field and section not in update:  # queries and keys have one norm between them
+                update[section] = getattr(self, section).model_copy(update={field: change(part, site)})
         return update
 
     def filled(self, at: Site) -> Self:
@@ -174,12 +207,15 @@ class MultiHead(Attention):
         # The narrowest head on which its positions still work.
         sizes = [n for n in (8, 16, 32, 64, 128) if n < width]
         small = next((n for n in sizes if not self._position_faults(at, n)), width)
-        update = {
+        update: dict[str, Any] = {
             "heads": few * min(self.heads // kv_heads, 2),
             "kv_heads": few,
             "head_dim": small,
             "value_dim": max(1, value_dim * small // width),
         }
+        if self.temperature is not None:  # several temperatures within the short context
+            floor = min(self.temperature.floor, max(1, (at.max_length or 64) // 4))
+            update["temperature"] = self.temperature.model_copy(update={"floor": floor})
         return Attention.miniature(self.model_copy(update=update), at)
 
     def _position_faults(self, at: Site, width: int) -> list[Fault]:
@@ -208,7 +244,7 @@ class MultiHead(Attention):
             plain=True,
             softcap=self.softcap is not None,
             bias="bias" in self.position.traits,
-            sinks=False,
+            sinks=self.sinks,
             dropout=self.dropout,
             device=device,
             q_len=length,

@@ -1,6 +1,7 @@
 """Multi-head attention, computed.
 
-B batch, T tokens, D model width, H heads, G heads of keys and values, E width of a head, V width of a head's values.
+B batch, T tokens, D model width, H heads, G heads of keys and values, E width of a head, V width of a head's values,
+C = H · V width of what all heads gather, N of their gates.
 """
 
 from __future__ import annotations
@@ -27,11 +28,14 @@ class MultiHeadAttention(nn.Module):
 
     def __init__(self, said: MultiHead, at: Site) -> None:
         super().__init__()
-        assert said.kv_heads and said.head_dim and said.value_dim and not isinstance(said.scale, str), "not filled"
+        assert said.kv_heads and said.head_dim and said.value_dim, "not filled"
+        assert not isinstance(said.scale, str) and not isinstance(said.value_scale, str), "not filled"
         self.kv_heads, self.head_dim, self.value_dim = said.kv_heads, said.head_dim, said.value_dim
         self.visible = said.visible(at)
         self.scale, self.softcap = float(said.scale), said.softcap
         self.dropout, self.backend = said.dropout, said.forced
+        self.clip, self.value_scale, self.temperature = said.clip, float(said.value_scale), said.temperature
+        self.sinks = nn.Parameter(torch.zeros(said.heads)) if said.sinks else None
         self.float32 = at.float32 is None or "softmax" in at.float32
         bias = {name: name in said.biased for name in "qkvo"}
         self.q = Linear(at.width, said.heads * said.head_dim, bias["q"])
@@ -48,6 +52,14 @@ class MultiHeadAttention(nn.Module):
             own = said.qk_norm.over == "heads"
             self.q_norm = each_head(norm, sites["q_norm"], said.heads) if own else norm.build(sites["q_norm"])
             self.k_norm = each_head(norm, sites["k_norm"], said.kv_heads) if own else norm.build(sites["k_norm"])
+
+        sites = {name: site for name, _, site in said.parts(at)}
+        self.inner_norm: Any = None if said.inner_norm is None else said.inner_norm.build(sites["inner_norm"])
+        self.gate: Any = None
+        if said.gate is not None:
+            site = sites["gate.activation"]
+            self.gate = Linear(at.width, site.width, said.gate.bias)
+            self.gate_activation = said.gate.activation.build(site)
 
     @property
     def incremental(self) -> bool:
@@ -74,6 +86,10 @@ class MultiHeadAttention(nn.Module):
         v_BGTV = self.v(x_BTD).unflatten(-1, (-1, self.value_dim)).transpose(1, 2)
         if self.normed == "before":
             q_BTHE, k_BTGE = self._norm(self.q_norm, q_BTHE), self._norm(self.k_norm, k_BTGE)
+        if self.clip is not None:
+            q_BTHE, k_BTGE, v_BGTV = (x.clamp(-self.clip, self.clip) for x in (q_BTHE, k_BTGE, v_BGTV))
+        if self.value_scale != 1:
+            v_BGTV = v_BGTV * self.value_scale
         q_BHTE, k_BGTE = q_BTHE.transpose(1, 2), k_BTGE.transpose(1, 2)
         if self.rotates:
             q_BHTE = self.position.rotate(q_BHTE, flow.position_BT)
@@ -81,6 +97,8 @@ class MultiHeadAttention(nn.Module):
         if self.normed == "after":
             q_BHTE = self._norm(self.q_norm, q_BHTE.transpose(1, 2)).transpose(1, 2)
             k_BGTE = self._norm(self.k_norm, k_BGTE.transpose(1, 2)).transpose(1, 2)
+        if self.temperature is not None:
+            q_BHTE = (q_BHTE * self._temperature(flow.position_BT)).to(q_BHTE.dtype)
         keys = Keys.of(k_BGTE, v_BGTV, flow) if state is None else state.append(k_BGTE, v_BGTV, flow)
         o_BHTV = attend(
             q_BHTE,
@@ -90,12 +108,30 @@ class MultiHeadAttention(nn.Module):
             scale=self.scale,
             softcap=self.softcap,
             bias=self.position.bias if self.biases else None,
+            sink_H=self.sinks,
             dropout=self.dropout if self.training else 0.0,
             backend=self.backend if state is None else None,
             float32=self.float32,
         )
-        y_BTD: Tensor = self.o(o_BHTV.transpose(1, 2).flatten(2))
+        y_BTD: Tensor = self.o(self._gathered(o_BHTV, x_BTD))
         return y_BTD, {}
+
+    def _temperature(self, position_BT: Tensor) -> Tensor:
+        """What the queries at these positions are multiplied by, (B, 1, T, 1), float32."""
+        assert self.temperature is not None
+        step_BT = (position_BT + self.temperature.offset) // self.temperature.floor
+        return (1 + self.temperature.scale * torch.log1p(step_BT.float()))[:, None, :, None]
+
+    def _gathered(self, o_BHTV: Tensor, x_BTD: Tensor) -> Tensor:
+        """What all heads gathered as one vector (B, T, C), normalised and gated."""
+        o_BTC: Tensor = o_BHTV.transpose(1, 2).flatten(2)
+        if self.inner_norm is not None:
+            o_BTC = self.inner_norm(o_BTC)
+        if self.gate is None:
+            return o_BTC
+        gate_BTN: Tensor = self.gate_activation(self.gate(x_BTD))  # one number for each of C, or each of H
+        gated_BTHV: Tensor = o_BTC.unflatten(-1, (o_BHTV.shape[1], -1)) * gate_BTN.unflatten(-1, (o_BHTV.shape[1], -1))
+        return gated_BTHV.flatten(2)
 
     def _norm(self, norm: nn.Module, x_BTHE: Tensor) -> Tensor:
         """`norm` of every head, or of all heads as one vector."""

@@ -57,6 +57,9 @@ class Sequential(Block):
     """The norm, or norms, of the feed-forward; null leaves them out."""
     residual: Residual = slot("plain")
     """How what a sublayer computes joins the stream."""
+    residual_from: Literal["stream", "normed"] = "stream"
+    """What it joins: the `stream` x, or, where the norm stands before the sublayer, the `normed` n(x), as in
+    n(x) + f(n(x)) (Megatron-LM's `apply_residual_connection_post_layernorm`, an option of BLOOM and Falcon)."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of each sublayer's output dropped while training, before it joins the stream."""
 
@@ -72,11 +75,28 @@ class Sequential(Block):
             return Fault(f"`placement: {placement}` places no norm, as both are null", fix="leave `placement` out")
         return None
 
+    @rule("residual_from", "placement")
+    def _joins_what_there_is(residual_from: str, placement: str) -> Faults:
+        if residual_from == "normed" and not PLACEMENTS[placement].before:
+            return Fault(
+                f"with `placement: {placement}` no norm stands before a sublayer, for its output to join the normed",
+                fix="say `placement: pre` or `sandwich`, or leave `residual_from` out",
+            )
+        return None
+
+    @rule("residual_from", "attention", "attention_norm", "feed_forward", "feed_forward_norm")
+    def _joins_something_normed(residual_from: str, *said: Attention | FeedForward | Norm | None) -> Faults:
+        normed = [part for part, norm in (said[:2], said[2:]) if part is not None and norm is not None]
+        if residual_from == "normed" and not normed:
+            return Fault("there is no norm whose value a sublayer's output could join", fix="leave it out")
+        return None
+
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Every placement; one norm left out; one sublayer alone."""
+        """Every placement; one norm left out; one sublayer alone; outputs that join what was normed."""
         placed: list[dict[str, Any]] = [{"placement": name} for name in PLACEMENTS]
-        return [*placed, {"attention_norm": None, "dropout": 0.1}, {"feed_forward": None}, {"attention": None}]
+        alone: list[dict[str, Any]] = [{"feed_forward": None}, {"attention": None}]
+        return [*placed, {"attention_norm": None, "dropout": 0.1}, *alone, {"residual_from": "normed"}]
 
     @property
     def sublayers(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class SequentialBlock(MixerBlock):
 
     def __init__(self, said: Sequential, at: Site) -> None:
         super().__init__(said, at)
-        self.dropout = said.dropout
+        self.dropout, self.from_normed = said.dropout, said.residual_from == "normed"
         # The norms that are there, by name, before, within and after each sublayer: found once, not for every token.
         self.norms = {
             name: Placement(*(norm if (norm := f"{name}_{end}") in self._modules else "" for end in ends))
@@ -39,12 +39,14 @@ class SequentialBlock(MixerBlock):
         terms: dict[str, Tensor] = {}
         if self.attention is not None:
             norms = self.norms["attention"]
-            y_BTD, terms = self.attention(self._norm(norms.before, x_BTD), flow, state)
-            x_BTD = self._onto(norms, self.attention_residual, x_BTD, y_BTD)
+            n_BTD = self._norm(norms.before, x_BTD)
+            y_BTD, terms = self.attention(n_BTD, flow, state)
+            x_BTD = self._onto(norms, self.attention_residual, n_BTD if self.from_normed else x_BTD, y_BTD)
         if self.feed_forward is not None:
             norms = self.norms["feed_forward"]
-            y_BTD, more = self.feed_forward(self._norm(norms.before, x_BTD), flow)
-            x_BTD = self._onto(norms, self.feed_forward_residual, x_BTD, y_BTD)
+            n_BTD = self._norm(norms.before, x_BTD)
+            y_BTD, more = self.feed_forward(n_BTD, flow)
+            x_BTD = self._onto(norms, self.feed_forward_residual, n_BTD if self.from_normed else x_BTD, y_BTD)
             terms = merged(terms, more)
         return x_BTD, terms
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class MlpFeedForward(nn.Module):
-    """down(dropout(act(up(x))))."""
+    """down(norm(dropout(act(up(x)))))."""
 
     def __init__(self, said: Mlp, at: Site) -> None:
         super().__init__()
@@ -24,10 +24,12 @@ class MlpFeedForward(nn.Module):
         self.down = Linear(said.d_ff, at.width, bias=said.bias, role="residual")
         self.activation = said.activation.build(at.child("activation", width=said.d_ff))
         self.dropout = said.dropout
+        norm, site = said.inner_norm, at.child("inner_norm", width=said.d_ff)
+        self.inner_norm = None if norm is None else norm.build(site)
 
     def forward(self, x_BTD: Tensor, flow: Flow) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, T, D) to (B, T, D), and no terms."""
         h_BTF = self.activation(self.up(x_BTD))
         if self.dropout:
             h_BTF = F.dropout(h_BTF, self.dropout, self.training)
-        return self.down(h_BTF), {}
+        return self.down(h_BTF if self.inner_norm is None else self.inner_norm(h_BTF)), {}

@@ -23,11 +23,14 @@ FORMULAS: dict[str, Callable[[float], float]] = {
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
     "tanh": math.tanh,
     "identity": lambda x: x,
+    "softplus": lambda x: math.log1p(math.exp(x)),
+    "swish": lambda x: x / (1 + math.exp(-0.5 * x)),
 }
 
 
 def build(name: str) -> torch.nn.Module:
-    made: torch.nn.Module = member("activation", name)().build(Site(d_model=8, width=8))
+    cls = member("activation", name)
+    made: torch.nn.Module = cls(**cls.examples()[0]).build(Site(d_model=8, width=8))
     return made
 
 
@@ -52,6 +55,13 @@ def test_it_keeps_shape_and_dtype_and_has_a_gradient(name: str) -> None:
     assert x.grad is not None
     assert x.grad.isfinite().all()
     assert build(name)(x.bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(("alpha", "name"), [(1.0, "silu"), (1.702, "quick_gelu")])
+def test_swish_holds_its_kin(alpha: float, name: str) -> None:
+    x = torch.linspace(-6, 6, 101)
+    made = member("activation", "swish")(alpha=alpha).build(Site(d_model=8, width=8))
+    torch.testing.assert_close(made(x), build(name)(x))
 
 
 def test_quick_gelu_saturates_without_overflow() -> None:

@@ -66,6 +66,12 @@ def test_two_ways_to_say_the_same_are_filled_alike(one: dict[str, Any], other: d
         ({"heads": 6, "bias": ["q", "k", "q"]}, "`q` is named twice"),
         ({"heads": 6, "mask": []}, "an empty list names no mask"),
         ({"heads": 6, "mask": ["document", "full"]}, "`full` beside other masks hides nothing"),
+        ({"heads": 6, "value_scale": 0}, "values multiplied by 0 say nothing"),
+        ({"heads": 6, "value_scale": "1 / n_layers", "inner_norm": "rms"}, "`inner_norm` undoes `value_scale`"),
+        ({"heads": 6, "clip": 0.0}, "greater than 0"),
+        ({"heads": 6, "temperature": {"scale": 0.0, "floor": 4}}, "greater than 0"),
+        ({"heads": 6, "temperature": {"scale": 0.1}}, "required"),
+        ({"heads": 6, "gate": {"per": "token"}}, "'element' or 'head'"),
         ({"heads": 6, "dropout": 1.0}, "less than 1"),
         ({"heads": 6, "softcap": 0.0}, "greater than 0"),
         ({"heads": "6"}, "valid integer"),
@@ -92,6 +98,7 @@ def test_the_width_of_a_head_must_come_out_whole() -> None:
     [
         ({"backend": "blocked"}, "no finite window"),
         ({"backend": "sdpa", "softcap": 30.0}, "no softcap"),
+        ({"backend": "sdpa", "sinks": True}, "no sinks"),
         ({"backend": "flex", "dropout": 0.1}, "no dropout"),
     ],
 )
@@ -138,6 +145,29 @@ def test_a_miniature_keeps_how_heads_share_keys(fields: dict[str, Any], heads: t
     assert (little.heads, little.kv_heads, little.head_dim, little.value_dim) == (*heads, 8, 8)
     assert little.masks[0].visible(small).back == 15
     assert not list(as_faults(little.check(small)))
+
+
+def test_a_miniature_still_sharpens_and_divides() -> None:
+    large, small = replace(SITE, d_model=4096, width=4096), replace(SITE, d_model=32, width=32, max_length=32)
+    temperature, mask = {"scale": 0.1, "floor": 8192, "offset": 1}, {"type": "chunked", "chunk": 8192}
+    full = said(heads=32, temperature=temperature, mask=mask, inner_norm="rms").filled(large)
+    little = full.miniature(small)
+    assert little.temperature is not None
+    assert (little.temperature.floor, little.temperature.offset, little.masks[0].visible(small).back) == (8, 1, 7)
+
+
+@pytest.mark.parametrize(("per", "width"), [("element", 30), ("head", 6)])
+def test_what_comes_before_the_output_projection_stands_at_the_width_of_all_heads(per: str, width: int) -> None:
+    parts = said(heads=6, value_dim=5, inner_norm="layer", gate={"per": per}).parts(SITE)
+    widths = {name: site.width for name, _, site in parts}
+    assert (widths["inner_norm"], widths["gate.activation"]) == (30, width)
+
+
+def test_a_gates_activation_is_filled_and_kept() -> None:
+    gate = {"per": "head", "activation": {"type": "swish", "alpha": 2.0}}
+    filled = said(heads=6, gate=gate, qk_norm={}).filled(SITE)
+    assert filled.to_plain()["gate"] == {**gate, "bias": False}
+    assert filled.filled(SITE) == filled
 
 
 def test_a_miniature_leaves_positions_a_width_they_can_work_on() -> None:

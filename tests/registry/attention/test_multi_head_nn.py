@@ -20,6 +20,7 @@ MASKS = {
     "full": "full",
     "sliding": {"type": "sliding", "window": 5},
     "document": "document",
+    "chunked": {"type": "chunked", "chunk": 4},
     "both": [{"type": "sliding", "window": 5}, "document"],
 }
 
@@ -190,7 +191,7 @@ CHUNKS = {"prompt": [PROMPT], "chunks": [3, 2, PROMPT - 5], "steps": [1] * PROMP
 @pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
 @pytest.mark.parametrize("padding", PADDING.values(), ids=PADDING)
 @pytest.mark.parametrize("mask", MASKS.values(), ids=MASKS)
-@pytest.mark.parametrize("position", ["none", "rope", "alibi"])
+@pytest.mark.parametrize("position", ["none", "rope", "t5_bias"])
 @pytest.mark.parametrize("kv_heads", [6, 2, 1])
 def test_step_by_step_equals_all_at_once(
     kv_heads: int, position: str, mask: Any, padding: list[list[int]], chunks: list[int]
@@ -251,7 +252,7 @@ def test_the_future_changes_nothing(position: str, mask: Any) -> None:
 
 @pytest.mark.parametrize("causal", [True, False])
 @pytest.mark.parametrize("side", ["left", "right"])
-@pytest.mark.parametrize("position", ["none", "rope", "alibi"])
+@pytest.mark.parametrize("position", ["none", "rope", "alibi", "t5_bias"])
 @pytest.mark.parametrize("mask", ["full", "sliding"])
 def test_padding_changes_nothing(causal: bool, side: str, position: str, mask: str) -> None:
     module = built(causal, heads=6, kv_heads=2, position=position, mask=MASKS[mask])
@@ -302,6 +303,93 @@ def test_weights_are_dropped_only_in_training_and_fairly() -> None:
     assert drawn.std(0).max() > 0.05
     error = (drawn.mean(0) - whole(x, flow)[0]).abs() / (drawn.std(0) / 20 + 1e-6)
     assert error.max() < 5
+
+
+# -- what single families add -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_bounds_follow_a_norm_that_comes_before_and_precede_one_that_comes_after(when: str) -> None:
+    """With all three projections far beyond the bound, only their signs are left of them."""
+    norm = {"when": when, "norm": {"type": "rms", "affine": False, "eps": 1e-12}}
+    clipped = built(heads=6, clip=0.01, position="none", scale=1, qk_norm=norm)
+    huge = built(heads=6, position="none", scale=1e-4 if when == "before" else 1)
+    huge.load_state_dict(clipped.state_dict())
+    x, flow = 1e4 * tokens(2, 7), Flow.of(2, 7)
+    signs = {name: _Given(getattr(clipped, name)(x).sign()) for name in "qkv"}
+    huge.q, huge.k, huge.v = signs["q"], signs["k"], signs["v"]
+    huge.value_scale = 0.01
+    close(clipped(x, flow)[0], huge(x, flow)[0])
+
+
+def test_values_are_multiplied() -> None:
+    scaled, plain = built(heads=6, value_scale="1 / 4", softcap=2.0), built(heads=6, softcap=2.0)
+    flow = Flow.of(2, 7)
+    close(scaled(tokens(2, 7), flow)[0], plain(tokens(2, 7), flow)[0] / 4)
+
+
+@pytest.mark.parametrize("mask", ["full", "sliding"])
+def test_a_sink_is_a_key_of_its_own_whose_value_is_zero(mask: str) -> None:
+    module = built(heads=6, kv_heads=2, sinks=True, position="none", mask=MASKS[mask])
+    plain = built(heads=6, kv_heads=2, position="none", mask=MASKS[mask])
+    plain.load_state_dict({name: value for name, value in module.state_dict().items() if name != "sinks"})
+    x, flow, window = tokens(2, 70), Flow.of(2, 70), 5 if mask == "sliding" else 70
+    q, k = (getattr(module, n)(x).unflatten(-1, (-1, 4)).transpose(1, 2) for n in "qk")
+    scores = q @ k.repeat_interleave(3, 1).transpose(-1, -2) * module.scale
+    distance = torch.arange(70)[:, None] - torch.arange(70)
+    total = scores.masked_fill((distance < 0) | (distance >= window), -math.inf).logsumexp(-1)
+    assert module.sinks is not None
+    share = torch.sigmoid(total - module.sinks[:, None]).transpose(1, 2).repeat_interleave(4, -1)
+    module.o = plain.o = nn.Identity()  # type: ignore[assignment]
+    close(module(x, flow)[0], share * plain(x, flow)[0])
+
+
+def test_temperature_follows_the_positions_that_are_said() -> None:
+    module = built(heads=6, position="none", temperature={"scale": 2.0, "floor": 3, "offset": 1})
+    x = tokens(1, 6)
+    positions = torch.tensor([[4, 9, 2, 30, 1, 8]])
+    factor = 1 + 2 * torch.log1p(((positions + 1) // 3).float())
+    plain = built(heads=6, position="none")
+    plain.load_state_dict(module.state_dict())
+    plain.q = _Given(module.q(x) * factor[..., None])
+    close(module(x, Flow.of(1, 6, position_ids=positions))[0], plain(x, Flow.of(1, 6))[0])
+
+
+@pytest.mark.parametrize("per", ["element", "head"])
+def test_what_is_gathered_is_normed_then_gated(per: str) -> None:
+    module = built(heads=6, value_dim=5, inner_norm="layer", gate={"per": per, "bias": True})
+    x, flow = tokens(2, 7), Flow.of(2, 7)
+    seen = module.o.register_forward_pre_hook(lambda _, given: kept.append(given[0]))
+    kept: list[Tensor] = []
+    module(x, flow)
+    norm, module.inner_norm, gate, module.gate = module.inner_norm, None, module.gate, None
+    module(x, flow)
+    seen.remove()
+    gates = gate(x).sigmoid()
+    close(kept[0], norm(kept[1]) * (gates if per == "element" else gates.repeat_interleave(5, -1)))
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("extra", [{}, {"sinks": True}, {"softcap": 3.0}, {"position": "t5_bias"}], ids=str)
+def test_chunks_are_computed_alike_by_every_backend(causal: bool, extra: dict[str, Any]) -> None:
+    said = {"heads": 6, "kv_heads": 2, "mask": {"type": "chunked", "chunk": 48}, **extra}
+    blocked, dense = (built(causal, **said, backend=backend) for backend in ("blocked", "dense"))
+    x, keep = tokens(2, 150), torch.ones(2, 150, dtype=torch.bool)
+    keep[1, :9] = False
+    for mask in (None, keep):
+        flow = Flow.of(2, 150, attention_mask=mask)
+        close(blocked(x, flow)[0], dense(x, flow)[0])
+    alone = dense(x[:, 48:96], Flow.of(2, 48, position_ids=torch.arange(48, 96).expand(2, 48)))[0]
+    close(dense(x, Flow.of(2, 150))[0][:, 48:96], alone)
+
+
+def test_every_new_parameter_learns() -> None:
+    module = built(
+        heads=6, sinks=True, clip=2.0, inner_norm="rms", gate={"per": "head", "bias": True}, position="t5_bias"
+    )
+    module(tokens(2, 40), Flow.of(2, 40))[0].square().sum().backward()
+    still = [name for name, p in module.named_parameters() if p.grad is None or p.grad.abs().max() < 1e-7]
+    assert not still
 
 
 def test_scale_is_said_or_one_over_the_root_of_the_heads_width() -> None:

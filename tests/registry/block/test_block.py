@@ -85,6 +85,23 @@ def scaled(b: Any, x: Tensor) -> Tensor:
     return x + fed(b, b.feed_forward_norm(x)) / 2
 
 
+def from_normed(b: Any, x: Tensor) -> Tensor:
+    x = b.attention_norm(x)
+    x = b.feed_forward_norm(x + attended(b, x))
+    return x + fed(b, x)
+
+
+def from_one_normed(b: Any, x: Tensor) -> Tensor:
+    x = b.feed_forward_norm(x + b.attention_residual.weight * attended(b, x))
+    return x + b.feed_forward_residual.weight * fed(b, x)
+
+
+def from_normed_sandwich(b: Any, x: Tensor) -> Tensor:
+    x = b.attention_norm(x)
+    x = b.feed_forward_norm(x + b.attention_post_norm(attended(b, x)))
+    return x + b.feed_forward_post_norm(fed(b, x))
+
+
 def parallel(b: Any, x: Tensor) -> Tensor:
     n = b.attention_norm(x)
     return x + attended(b, n) + fed(b, n)
@@ -111,6 +128,17 @@ BLOCKS: list[tuple[dict[str, Any], Formula, set[str]]] = [
     ({"feed_forward": None}, attention_alone, {"attention_norm"}),
     ({"attention": None, "placement": "post"}, feed_forward_alone, {"feed_forward_norm"}),
     ({"residual": {"type": "scaled", "by": "1 / sqrt(n_layers)"}}, scaled, {"attention_norm", "feed_forward_norm"}),
+    ({"residual_from": "normed"}, from_normed, {"attention_norm", "feed_forward_norm"}),
+    (
+        {"residual_from": "normed", "attention_norm": None, "residual": "layer_scale"},
+        from_one_normed,
+        {"feed_forward_norm", "attention_residual", "feed_forward_residual"},
+    ),
+    (
+        {"residual_from": "normed", "placement": "sandwich"},
+        from_normed_sandwich,
+        {"attention_norm", "attention_post_norm", "feed_forward_norm", "feed_forward_post_norm"},
+    ),
     ({"type": "parallel"}, parallel, {"attention_norm"}),
     ({"type": "parallel", "feed_forward_norm": "layer"}, parallel_two_norms, {"attention_norm", "feed_forward_norm"}),
     ({"type": "parallel", "attention_norm": None}, parallel_bare, set()),
@@ -209,6 +237,15 @@ def test_outputs_are_dropped_only_in_training_and_never_the_stream(type: str) ->
         (
             {"placement": "output", "attention_norm": None, "feed_forward_norm": None},
             "`placement: output` places no norm",
+        ),
+        ({"residual_from": "normed", "placement": "post"}, "with `placement: post` no norm stands before a sublayer"),
+        (
+            {"residual_from": "normed", "attention_norm": None, "feed_forward_norm": None},
+            "there is no norm whose value a sublayer's output could join",
+        ),
+        (
+            {"residual_from": "normed", "attention": None, "feed_forward_norm": None},
+            "there is no norm whose value a sublayer's output could join",
         ),
         ({"placement": "before"}, "'pre', 'post', 'output' or 'sandwich'"),
         ({"dropout": 1.0}, "less than 1"),

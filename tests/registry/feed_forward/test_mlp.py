@@ -56,3 +56,10 @@ def build_like(made: torch.nn.Module) -> torch.nn.Module:
     other = build()
     other.load_state_dict(made.state_dict())
     return other
+
+
+def test_a_norm_inside_is_of_the_hidden_layer() -> None:
+    made, x = build(d_ff=24, inner_norm="layer"), torch.randn(2, 3, 16)
+    torch.nn.init.normal_(made.inner_norm.weight)
+    hidden = F.layer_norm(F.gelu(x @ made.up.weight.T), (24,), made.inner_norm.weight, made.inner_norm.bias, 1e-5)
+    torch.testing.assert_close(run(made, x), hidden @ made.down.weight.T)

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from blueprint.component import Site, as_faults
 from blueprint.visible import Visible
+from blueprint_registry.mask.chunked import Chunked
 from blueprint_registry.mask.document import Document
 from blueprint_registry.mask.full import Full
 from blueprint_registry.mask.sliding import Sliding
@@ -59,3 +60,27 @@ def test_a_window_wider_than_the_context_is_a_fault() -> None:
 @pytest.mark.parametrize("site", [CAUSAL, replace(CAUSAL, max_length=None)])
 def test_a_window_that_fits_is_none(site: Site) -> None:
     assert not list(as_faults(Sliding(window=64).check(site)))
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 5, 64])
+@pytest.mark.parametrize("at", [CAUSAL, BOTH_WAYS], ids=["causal", "both ways"])
+def test_a_chunk_sees_itself_alone(chunk: int, at: Site) -> None:
+    seen = Chunked(chunk=chunk).visible(at)
+    if at.causal:
+        seen &= Visible(ahead=0)
+    expected = [[i // chunk == j // chunk and (j <= i or not at.causal) for j in range(20)] for i in range(20)]
+    assert dense(seen, 20).tolist() == expected
+    assert seen.pairs(20) == sum(sum(row) for row in expected)
+    assert seen.back == chunk - 1
+
+
+def test_chunks_say_so_and_meet_windows() -> None:
+    both = Chunked(chunk=8).visible(CAUSAL) & Chunked(chunk=8).visible(CAUSAL) & Visible(back=3, ahead=0)
+    assert both.describe() == "causal, window 4, chunks of 8"
+
+
+def test_chunks_longer_than_the_context_are_a_fault() -> None:
+    (fault,) = as_faults(Chunked(chunk=65).check(CAUSAL))
+    assert fault.at == "chunk"
+    assert "chunks of 65 never divide a context of 64" in fault.message
+    assert not list(as_faults(Chunked(chunk=64).check(CAUSAL)))

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
 from blueprint.component import Site
+from blueprint_registry.residual.gated import Gated
+from blueprint_registry.residual.layer_scale import LayerScale
 from blueprint_registry.residual.plain import Plain
 from blueprint_registry.residual.scaled import Scaled
 
@@ -20,3 +24,21 @@ def test_plain_is_the_sum() -> None:
 def test_scaled_weighs_the_sublayer_alone(by: float | str, layers: int, factor: float) -> None:
     made = Scaled(by=by).build(Site(d_model=8, width=8, layers=layers))
     torch.testing.assert_close(made(X, Y), X + factor * Y)
+
+
+@pytest.mark.parametrize(("initial", "value"), [(0.1, 0.1), ("1 / n_layers", 0.25), (1e-6, 1e-6)])
+def test_layer_scale_weighs_every_channel_by_its_own(initial: float | str, value: float) -> None:
+    made = LayerScale(initial=initial).build(Site(d_model=8, width=8, layers=4))
+    torch.testing.assert_close(made(X, Y), X + value * Y)
+    weight = torch.nn.init.normal_(made.weight).detach()
+    torch.testing.assert_close(made(X, Y), X + weight * Y)
+    assert weight.shape == (8,)
+
+
+@pytest.mark.parametrize("initial", [0, 0.5, "log(n_layers)"])
+def test_a_gated_sublayer_joins_as_far_as_its_gate_is_open(initial: float | str) -> None:
+    site = Site(d_model=8, width=8, layers=4)
+    made = Gated(initial=initial).build(site)
+    torch.testing.assert_close(made(X, Y), X + math.tanh(site.number(initial)) * Y)
+    (made(X, Y) ** 2).sum().backward()
+    assert made.gate.grad.abs().item() > 0
