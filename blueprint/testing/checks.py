@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 from collections.abc import Callable
@@ -18,6 +19,11 @@ def close(a: Any, b: Any, what: str, tolerance: float = 1e-5) -> None:
     error = (a - b).abs().max().item()
     bound = tolerance * max(1.0, b.abs().max().item())
     assert error <= bound, f"{what}: differ by {error:.2e}, allowed {bound:.2e}"
+
+
+def tokens(out: Any) -> Any:
+    """What a model says of every token: its logits, or its hidden states where the logits are of whole sequences."""
+    return out.logits if out.logits.shape[:2] == out.hidden.shape[:2] and out.logits.dim() == 3 else out.hidden
 
 
 def _documentation_names_purpose_and_source(case: Case) -> None:
@@ -63,36 +69,44 @@ def _causality(case: Case) -> None:
     ids, cut = case.ids(), LENGTH // 2
     other = ids.clone()
     other[:, cut:] = (other[:, cut:] + 1) % TINY["vocab_size"]
-    close(case.model(other).logits[:, :cut], case.model(ids).logits[:, :cut], "the future changes what lies before it")
+    told, expected = (tokens(case.model(each))[:, :cut] for each in (other, ids))
+    close(told, expected, "the future changes what lies before it")
 
 
 def _padding_is_nothing(case: Case) -> None:
     import torch
 
     ids, pad = case.ids(), 5
-    alone = case.model(ids).logits
+    alone = case.model(ids)
     filler = torch.full((ids.shape[0], pad), 7)
     ones, zeros = torch.ones_like(ids), torch.zeros_like(filler)
-    right = case.model(torch.cat([ids, filler], 1), torch.cat([ones, zeros], 1)).logits
-    close(right[:, :LENGTH], alone, "padding on the right changes the tokens before it")
-    left = case.model(torch.cat([filler, ids], 1), torch.cat([zeros, ones], 1)).logits
-    close(left[:, pad:], alone, "padding on the left changes the tokens after it")
+    right = case.model(torch.cat([ids, filler], 1), torch.cat([ones, zeros], 1))
+    close(tokens(right)[:, :LENGTH], tokens(alone), "padding on the right changes the tokens before it")
+    left = case.model(torch.cat([filler, ids], 1), torch.cat([zeros, ones], 1))
+    close(tokens(left)[:, pad:], tokens(alone), "padding on the left changes the tokens after it")
+    for out in (left, right) if case.pooled else ():
+        close(out.logits, alone.logits, "padding changes what is said of the whole sequence")
 
 
 def _step_by_step_equals_at_once(case: Case) -> None:
     import torch
 
-    model, ids = case.model, case.ids()
-    whole = model(ids).logits
-    if not model.incremental:
-        from blueprint.inference.generate import generate
+    from blueprint.inference.generate import generate
 
+    model, ids = case.model, case.ids()
+    whole = tokens(model(ids))
+    if not model.plan.model.generates:
+        with contextlib.suppress(ValueError):
+            generate(model, ids, max_new_tokens=2)
+            raise AssertionError("a model that does not generate went on all the same")
+    elif not model.incremental:
         assert generate(model, ids, max_new_tokens=2, temperature=0).shape[1] == LENGTH + 2
+    if not model.incremental:
         return
     for chunks in ([1] * LENGTH, [5, 1, 1, LENGTH - 7]):
         state, parts, start = model.new_state(ids.shape[0], LENGTH), [], 0
         for size in chunks:
-            parts.append(model(ids[:, start : start + size], state=state).logits)
+            parts.append(tokens(model(ids[:, start : start + size], state=state)))
             start += size
         close(torch.cat(parts, 1), whole, f"decoding in steps of {chunks} differs from the whole")
 
@@ -170,7 +184,9 @@ def _a_step_moves_every_parameter_downhill(case: Case) -> None:
 
 def _loss_is_finite_and_teaches_every_parameter(case: Case) -> None:
     model, ids = copy.deepcopy(case.model).train(), case.ids()
-    objective = case.spec.objective.build(case.spec.model.site())
+    from blueprint.model.trial import trial_loss
+
+    objective = trial_loss(case.spec, case.spec.model.site())
     loss, _ = objective(model, {"input_ids": ids, "labels": ids.roll(-1, 1)})
     loss.backward()
     assert loss.isfinite()
