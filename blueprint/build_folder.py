@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from blueprint.cost import Cost, cost
 from blueprint.cost.units import count
 from blueprint.files import atomic_path, write_atomic
 from blueprint.model.build import build_plan
+from blueprint.model.trial import trial_loss
 from blueprint.picture import picture
 from blueprint.plan import Plan, plan
 from blueprint.render import plan_plain
@@ -118,7 +119,7 @@ def build_folder(spec: Spec, folder: str | Path, *, weights: bool = False) -> Bu
 
 
 def prove(spec: Spec, tried: Plan, model: nn.Module, ran: str) -> Proof:
-    """Run a model forward and backward on random ids, under the spec's own objective.
+    """Run a model forward and backward on random ids, under the spec's own objective where it has one.
 
     Raises `BuildError` where the loss is not finite, or a parameter gets no gradient or one that is not finite.
     """
@@ -129,7 +130,7 @@ def prove(spec: Spec, tried: Plan, model: nn.Module, ran: str) -> Proof:
     batch = {"input_ids": ids_BT[:, :-1], "labels": ids_BT[:, 1:]}
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)
-        loss, _ = spec.objective.build(replace(site, path="objective"))(model.train(), batch)
+        loss, _ = trial_loss(spec, site)(model.train(), batch)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise BuildError(f"the loss of {tried.name} on random tokens is {value}")

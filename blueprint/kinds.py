@@ -79,8 +79,12 @@ class Residual(Component, kind="residual"):
 
 
 class Embedding(Component, kind="embedding"):
-    """Ids to vectors. Module: `(input_ids_BT, flow) -> x_BTD`, and `tokens.weight` (vocabulary, width) where it has a
-    table that a head may tie to."""
+    """Ids to vectors. Module: `(input_ids_BT, flow) -> x_BTD`, `tokens.weight` (vocabulary, width) where it has a
+    table that a head may tie to, and `token_types` where it reads the flow's types of tokens."""
+
+    def table_width(self, at: Site) -> int | None:
+        """The width of the token table that a head may tie to; None where there is none."""
+        return at.width
 
 
 class Positions(Component, kind="positions"):
@@ -90,7 +94,10 @@ class Positions(Component, kind="positions"):
 
 
 class Head(Component, kind="head"):
-    """Hidden states to the output. Module: `(x_BTD, table_VD or None) -> logits`; `tie` uses the embedding's table."""
+    """Hidden states to the output. Module: `(x_BTD, table_VD or None, flow or None) -> logits`; `tie` uses the
+    embedding's table. Logits are those of every token, or of the whole sequence (B, labels) where the head has the
+    trait `pooled`; such a head reads of the flow which tokens are padding (no flow: none is).
+    """
 
     float32_role: ClassVar[str | None] = "head"
     float32_result: ClassVar[bool] = True
@@ -105,7 +112,10 @@ class Init(Component, kind="init"):
 
 
 class Objective(Component, kind="objective"):
-    """What is minimised. Object: `(model, batch) -> (loss, metrics)`, loss a mean in nats; no module."""
+    """What is minimised. Object: `(model, batch) -> (loss, metrics)`, loss a mean in nats; no module.
+
+    One that reads logits of whole sequences has the trait `pooled`, as the heads that give them.
+    """
 
     #: The kinds of model it can train, by `model.type`.
     models: ClassVar[frozenset[str]] = frozenset()

@@ -55,7 +55,7 @@ def _model_line(plan: Plan) -> str:
     depths = {side: len(stack) for side, stack in plan.stacks.items()}
     layers = ", ".join(f"{count} {side + ' ' if len(depths) > 1 else ''}layers" for side, count in depths.items())
     facts = [
-        f"a {plan.model.spec_name} of {layers}",
+        f"{plan.model.spec_name} of {layers}",
         f"d_model {site.d_model}",
         f"vocab_size {site.vocab_size}" if site.vocab_size else "",
         f"max_length {site.max_length}" if site.max_length else "no longest length",

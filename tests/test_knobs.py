@@ -29,6 +29,7 @@ WIDE = {"feed_forward": {"d_ff": 40}}
 #: Where a kind shows: frequencies are many only in a wide head.
 AROUND: dict[str, dict[str, Any]] = {"rope_scaling": {"model.block.attention.head_dim": 64}}
 
+COOLING = {"scale": 0.5, "floor": 4}
 YARN = {"factor": 4.0, "original_length": 64, "beta_fast": 4.0}
 
 #: Settings beside which a key shows, by `component.key`, or beside which all keys of a component do.
@@ -39,6 +40,12 @@ BESIDE: dict[str, dict[str, Any]] = {
     "multi_head.qk_norm.when": {"heads": 4, "qk_norm": {"when": "before"}},
     "multi_head.qk_norm.over": {"heads": 4, "qk_norm": {"over": "head"}},
     "multi_head.qk_norm.norm": {"heads": 4, "qk_norm": {"norm": "rms"}},
+    "multi_head.temperature.scale": {"heads": 4, "temperature": COOLING},
+    "multi_head.temperature.floor": {"heads": 4, "temperature": COOLING},
+    "multi_head.temperature.offset": {"heads": 4, "temperature": COOLING},
+    "multi_head.gate.bias": {"heads": 4, "gate": {}},
+    "classification.dense_bias": {"labels": 3, "activation": "tanh"},
+    "masked_language_model.width": {"tie": False},
     "yarn": YARN,
     "yarn.mscale": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
     "yarn.mscale_all_dim": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
@@ -58,11 +65,19 @@ OTHERS: dict[str, list[Any]] = {
     "multi_head.bias": [True, ["q"], ["k", "v"], ["o"]],
     "multi_head.qk_norm": [{}, {"over": "full"}],
     "multi_head.backend": ["sdpa", "dense", "blocked"],
+    "multi_head.gate": [{}],
+    "multi_head.gate.bias": [True],
+    "multi_head.temperature": [COOLING],
+    "multi_head.temperature.offset": [3],
     "longrope.short_factor": [[2.0] * 32],
     "longrope.long_factor": [[2.0] * 32],
     "rope.theta": [100.0],
     "rope.fraction": [0.25],
 }
+
+# An encoder's layers are spoken of as a decoder's are.
+for _table in (BESIDE, OTHERS):
+    _table |= {knob.replace("decoder.", "encoder."): said for knob, said in _table.items() if knob.startswith("decoder.")}
 
 #: Keys that change how the model is computed, not what it is: these, and only these, leave the hash as it is.
 HOW = {"multi_head.backend"}

@@ -9,6 +9,7 @@ from blueprint.cost import flops, memory, parameters
 from blueprint.cost.reduce import measured
 from blueprint.cost.report import Cost, Memory
 from blueprint.model.build import build_plan
+from blueprint.model.trial import trial_loss
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 
@@ -75,7 +76,7 @@ def _activations(spec: Spec, written: Plan, length: int, batch: int) -> dict[str
     def under(objective: memory.Loss) -> Callable[[Plan], dict[str, int]]:
         return lambda part: memory.activations(spec, part, length, batch, objective)
 
-    return measured(written, under(spec.objective.build(written.site)), slope=under(memory.plain_loss))
+    return measured(written, under(trial_loss(spec, written.site)), slope=under(memory.plain_loss))
 
 
 def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | None:
@@ -100,7 +101,10 @@ def _cache(
     """Bytes that one more token of one sequence adds to the state, and those of the whole."""
     names = ("cache_bytes_per_token", "cache_bytes")
     if not model.incremental:
-        unknown.update(dict.fromkeys(names, "a layer has no state: every token is decoded from the whole sequence"))
+        why = "a layer has no state: every token is decoded from the whole sequence"
+        if "generates" not in model.plan.model.traits:
+            why = f"the {model.plan.model.spec_name} reads whole sequences: there is nothing to keep"
+        unknown.update(dict.fromkeys(names, why))
         return None, None
     if length is None:
         unknown["cache_bytes"] = _NO_LENGTH

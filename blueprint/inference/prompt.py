@@ -14,14 +14,18 @@ from blueprint.plan import Plan
 
 
 def checked(model: nn.Module, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-    """The boolean mask of real tokens (B, T), None where all are; raises ValueError for prompts nothing can follow."""
+    """The boolean mask of real tokens (B, T), None where all are; raises ValueError for prompts nothing can follow, and
+    for models that continue none."""
+    plan = _plan(model)
+    if plan is not None and not plan.model.generates:
+        what = "its head gives one output for a whole sequence" if plan.model.pooled else "it reads whole sequences"
+        raise ValueError(f"this {plan.model.spec_name} does not continue text: {what}")
     if input_ids.dim() != 2 or input_ids.is_floating_point():
         raise ValueError(
             f"input_ids must be whole numbers (batch, tokens), got {input_ids.dtype} {list(input_ids.shape)}"
         )
     if input_ids.numel() == 0:
         raise ValueError("the prompt is empty: give every row at least one token to begin from")
-    plan = _plan(model)
     known = None if plan is None else plan.site.vocab_size
     low, high = int(input_ids.min()), int(input_ids.max())
     if low < 0 or (known is not None and high >= known):

@@ -41,6 +41,7 @@ class Flow:
     longest: int | None = None  # no document is longer, where that is known
     pack_BT: Tensor | None = None  # kept tokens first: packed[t] = x[pack[t]], where padding may come elsewhere
     unpack_BT: Tensor | None = None  # and back again
+    type_BT: Tensor | None = None  # which kind of token each is (BERT's sentences A and B); None: all are 0
 
     @classmethod
     def of(
@@ -53,6 +54,7 @@ class Flow:
         segment_ids: Tensor | None = None,
         seen: int | Tensor | None = None,
         *,
+        token_type_ids: Tensor | None = None,
         shared: Mapping[str, Any] | None = None,
         memory: Any = None,
     ) -> Flow:
@@ -63,7 +65,8 @@ class Flow:
         with each document of `segment_ids` (B, T), unless `position_ids` says them.
         Raises ValueError if a shape differs from (B, T).
         """
-        for name, given in (("attention_mask", attention_mask), ("segment_ids", segment_ids)):
+        each = {"attention_mask": attention_mask, "segment_ids": segment_ids, "token_type_ids": token_type_ids}
+        for name, given in each.items():
             if given is not None and given.shape != (batch, length):
                 raise ValueError(f"{name} has shape {tuple(given.shape)}, expected {(batch, length)}")
         past = 0 if seen is None else seen
@@ -100,6 +103,7 @@ class Flow:
             longest=None if segment_ids is None else _longest(segment_ids),
             pack_BT=packing[0],
             unpack_BT=packing[1],
+            type_BT=token_type_ids,
         )
 
 

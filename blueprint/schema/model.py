@@ -17,8 +17,22 @@ from blueprint.unknown import UNKNOWN
 class Model(Component, kind="model"):
     """The kind of network. Object: a `torch.nn.Module` whose forward is the public face's.
 
-    `stacks()` says which stacks of layers it has; the plan writes each out.
+    `stacks()` says which stacks of layers it has; the plan writes each out. The trait `generates` says that it can
+    continue a sequence token by token.
     """
+
+    #: The objective of a spec that says none: what such a model is usually trained by, or None.
+    objective: ClassVar[str | None] = None
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the output is one for a whole sequence, rather than one for every token."""
+        return "pooled" in getattr(getattr(self, "head", None), "traits", ())
+
+    @property
+    def generates(self) -> bool:
+        """Whether the model can continue a sequence token by token."""
+        return "generates" in self.traits and not self.pooled
 
     def stacks(self) -> dict[str, Stack]:
         """The stacks of layers by side."""
@@ -29,11 +43,10 @@ class Model(Component, kind="model"):
         raise TypeError(f"model `{self.spec_name}` has no site")
 
 
-@register("decoder")
-class Decoder(Model, Stack):
-    """A decoder: tokens in, a distribution over the next one out (Radford et al., 2018; Vaswani et al., 2017, §3.1)."""
+class OneStack(Model, Stack):
+    """A model of one stack between an embedding and a head: what decoders and encoders have in common."""
 
-    side: ClassVar[str] = "decoder"
+    side: ClassVar[str]
 
     vocab_size: PositiveInt | None = None
     """Number of tokens the model knows; taken from the tokenizer where there is one."""
@@ -45,7 +58,7 @@ class Decoder(Model, Stack):
     """Initial weights."""
 
     def stacks(self) -> dict[str, Stack]:
-        """One stack, the decoder's."""
+        """The one stack, by its side."""
         return {self.side: self}
 
     def site(self) -> Site:
@@ -57,13 +70,7 @@ class Decoder(Model, Stack):
         for name in ("embedding", "final_norm", "head", "init"):
             part = getattr(self, name)
             if part is not None:
-                yield name, part, at.child(name)
-
-    def build(self, at: Site) -> Any:
-        """Modules are built from the plan, which has the layers written out."""
-        from blueprint.model.decoder import DecoderModel
-
-        return DecoderModel
+                yield name, part, part_site(name, at, self.embedding)
 
     @classmethod
     def site_faults(cls, values: dict[str, Any]) -> Iterator[Fault]:
@@ -73,7 +80,7 @@ class Decoder(Model, Stack):
         at = model_site(**known, side=cls.side, causal=values.get("causal", UNKNOWN))
         for name in ("embedding", "final_norm", "head", "init"):
             if values.get(name) is not None:
-                yield from part_faults(values[name], at.child(name), name)
+                yield from part_faults(values[name], part_site(name, at, values.get("embedding")), name)
         pattern, overrides = values.get("pattern", []), values.get("overrides", {})
         layers = values.get("layers")
         names = variants(layers, pattern, overrides) if layers is not None else []
@@ -102,6 +109,44 @@ class Decoder(Model, Stack):
                     f"{name}.attention.position",
                     "say `position: none` here, or `positions: null` in the embedding",
                 )
+
+
+@register("decoder")
+class Decoder(OneStack):
+    """A decoder: tokens in, a distribution over the next one out (Radford et al., 2018; Vaswani et al., 2017, §3.1)."""
+
+    traits: ClassVar[frozenset[str]] = frozenset({"generates"})
+    side: ClassVar[str] = "decoder"
+    objective: ClassVar[str | None] = "causal"
+
+    def build(self, at: Site) -> Any:
+        """Modules are built from the plan, which has the layers written out."""
+        from blueprint.model.decoder import DecoderModel
+
+        return DecoderModel
+
+
+@register("encoder")
+class Encoder(OneStack):
+    """An encoder: every token sees those on both its sides (Devlin et al., 2019, §3; Vaswani et al., 2017, §3.1)."""
+
+    side: ClassVar[str] = "encoder"
+
+    causal: bool = False
+    """Whether a token sees only itself and earlier ones."""
+
+    def build(self, at: Site) -> Any:
+        """Modules are built from the plan, which has the layers written out."""
+        from blueprint.model.encoder import EncoderModel
+
+        return EncoderModel
+
+
+def part_site(name: str, at: Site, embedding: Any) -> Site:
+    """The site of a part outside the layers; a head is told how wide the table is that it may tie to."""
+    if name != "head":
+        return at.child(name)
+    return at.child(name, table=embedding.table_width(at) if isinstance(embedding, Embedding) else at.width)
 
 
 def model_site(

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr
 
-from blueprint.component import Fault, Faults, Section, rule, slot
+from blueprint.component import Component, Fault, Faults, Section, rule, slot
 from blueprint.kinds import DataSource, Objective, Optimizer, Schedule, Tokenizer
 from blueprint.schema.model import Model
-from blueprint.tree import Map
+from blueprint.schema.shape import fields
+from blueprint.tree import Entry, Map, Scalar
 
 VERSION = 1
 
@@ -173,8 +174,9 @@ class Spec(Section):
     """Text to ids."""
     data: Data | None = None
     """What it learns from."""
-    objective: Objective = slot("causal")
-    """What is minimised."""
+    objective: Objective | None = slot("causal")
+    """What is minimised; where nothing is said, what the model is usually trained by (null for an encoder, and under a
+    head whose output is no token's)."""
     optimizer: Optimizer = slot("adamw")
     """What moves the weights."""
     schedule: Schedule = slot("constant")
@@ -188,7 +190,32 @@ class Spec(Section):
     checkpoint: Checkpoints = Checkpoints()
     """When a run is saved."""
     sample: Samples | None = Samples()
-    """Text drawn while training; null for none."""
+    """Text drawn while training; null for none, as under a model that does not write text."""
+
+    @classmethod
+    def prepare(cls, node: Map) -> Map:
+        """Where nothing is said, the objective is the model's usual one, and text is drawn if the model writes any."""
+        said = node.get("model")
+        model = fields(cls)["model"].member_of(said)
+        if model is None or not issubclass(model, Model):
+            return node
+        head = fields(model).get("head")
+        chosen = None if head is None else head.member_of(said.get("head") if isinstance(said, Map) else None)
+        pooled = chosen is not None and issubclass(chosen, Component) and "pooled" in chosen.traits
+        if "objective" not in node.entries:
+            usual = None if pooled else model.objective
+            node = node.with_entry(Entry("objective", node.span, Scalar(usual, node.span)))
+        if "sample" not in node.entries and (pooled or "generates" not in model.traits):
+            node = node.with_entry(Entry("sample", node.span, Scalar(None, node.span)))
+        return node
+
+    def _default(self, name: str, inherited: Mapping[str, Section]) -> Any:
+        if name == "objective":
+            usual = None if self.model.pooled else self.model.objective
+            return None if usual is None else Objective.of(usual)
+        if name == "sample" and not self.model.generates:
+            return None
+        return super()._default(name, inherited)
 
     _root: Map | None = PrivateAttr(default=None)
     _plugins: tuple[str, ...] = PrivateAttr(default=())
@@ -245,14 +272,34 @@ class Spec(Section):
         return None
 
     @rule("objective", "model")
-    def _objective_fits(objective: Objective, model: Model) -> Faults:
+    def _objective_fits(objective: Objective | None, model: Model) -> Faults:
+        if objective is None:
+            return None
         if objective.models and model.spec_name not in objective.models:
             return Fault(
-                f"objective `{objective.spec_name}` trains {', '.join(sorted(objective.models))} models, "
-                f"not a {model.spec_name}",
+                f"objective `{objective.spec_name}` trains models of type {', '.join(sorted(objective.models))}, "
+                f"not {model.spec_name}",
+                "objective",
+            )
+        if model.pooled != ("pooled" in objective.traits):
+            given, wanted = ("a whole sequence", "every token")[:: 1 if model.pooled else -1]
+            return Fault(
+                f"objective `{objective.spec_name}` needs an output for {wanted}, "
+                f"the model's head gives one for {given}",
                 "objective",
             )
         return None
+
+    @rule("sample", "model")
+    def _writes_text(sample: Samples | None, model: Model) -> Faults:
+        if sample is None or model.generates:
+            return None
+        why = (
+            "its head gives one output for a whole sequence"
+            if model.pooled
+            else f"a model of type `{model.spec_name}` reads whole sequences"
+        )
+        return Fault(f"the model does not write text to sample: {why}", "sample", "remove `sample`")
 
     @rule("schedule", "trainer")
     def _warmup_fits(schedule: Any, trainer: Trainer) -> Iterator[Fault]:

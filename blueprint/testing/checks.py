@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 from collections.abc import Callable
@@ -19,6 +20,11 @@ def close(a: Any, b: Any, what: str, tolerance: float = 1e-5) -> None:
     error = (a - b).abs().max().item()
     bound = tolerance * max(1.0, b.abs().max().item())
     assert error <= bound, f"{what}: differ by {error:.2e}, allowed {bound:.2e}"
+
+
+def tokens(out: Any) -> Any:
+    """What a model says of every token: its logits, or its hidden states where the logits are of whole sequences."""
+    return out.logits if out.logits.shape[:2] == out.hidden.shape[:2] and out.logits.dim() == 3 else out.hidden
 
 
 def _documentation_names_purpose_and_source(case: Case) -> None:
@@ -78,7 +84,7 @@ def _causality(case: Case) -> None:
         for each in (other, ids):
             # What is dropped in training is the same for both.
             torch.manual_seed(0)
-            found.append(model(each).logits[:, :cut])
+            found.append(tokens(model(each))[:, :cut])
         when = " in training" if model.training else ""
         close(found[0], found[1], f"the future changes what lies before it{when}")
 
@@ -86,7 +92,7 @@ def _causality(case: Case) -> None:
 def _rows_do_not_see_each_other(case: Case) -> None:
     ids = case.ids()
     close(
-        case.model(ids[:1]).logits, case.model(ids).logits[:1], "a sequence changes with those beside it in the batch"
+        tokens(case.model(ids[:1])), tokens(case.model(ids))[:1], "a sequence changes with those beside it in the batch"
     )
 
 
@@ -94,29 +100,36 @@ def _padding_is_nothing(case: Case) -> None:
     import torch
 
     ids, pad = case.ids(), 5
-    alone = case.model(ids).logits
+    alone = case.model(ids)
     filler = torch.full((ids.shape[0], pad), 7)
     ones, zeros = torch.ones_like(ids), torch.zeros_like(filler)
-    right = case.model(torch.cat([ids, filler], 1), torch.cat([ones, zeros], 1)).logits
-    close(right[:, :LENGTH], alone, "padding on the right changes the tokens before it")
-    left = case.model(torch.cat([filler, ids], 1), torch.cat([zeros, ones], 1)).logits
-    close(left[:, pad:], alone, "padding on the left changes the tokens after it")
+    right = case.model(torch.cat([ids, filler], 1), torch.cat([ones, zeros], 1))
+    close(tokens(right)[:, :LENGTH], tokens(alone), "padding on the right changes the tokens before it")
+    left = case.model(torch.cat([filler, ids], 1), torch.cat([zeros, ones], 1))
+    close(tokens(left)[:, pad:], tokens(alone), "padding on the left changes the tokens after it")
+    for out in (left, right) if case.pooled else ():
+        close(out.logits, alone.logits, "padding changes what is said of the whole sequence")
 
 
 def _step_by_step_equals_at_once(case: Case) -> None:
     import torch
 
-    model, ids = case.model, case.ids()
-    whole = model(ids).logits
-    if not model.incremental:
-        from blueprint.inference.generate import generate
+    from blueprint.inference.generate import generate
 
+    model, ids = case.model, case.ids()
+    whole = tokens(model(ids))
+    if not model.plan.model.generates:
+        with contextlib.suppress(ValueError):
+            generate(model, ids, max_new_tokens=2)
+            raise AssertionError("a model that does not generate went on all the same")
+    elif not model.incremental:
         assert generate(model, ids, max_new_tokens=2, temperature=0).shape[1] == LENGTH + 2
+    if not model.incremental:
         return
     for chunks in ([1] * LENGTH, [5, 1, 1, LENGTH - 7]):
         state, parts, start = model.new_state(ids.shape[0], LENGTH), [], 0
         for size in chunks:
-            parts.append(model(ids[:, start : start + size], state=state).logits)
+            parts.append(tokens(model(ids[:, start : start + size], state=state)))
             start += size
         close(torch.cat(parts, 1), whole, f"decoding in steps of {chunks} differs from the whole")
     # Prompts of two lengths, the shorter padded on the left: its tokens then lie elsewhere than their positions say.
@@ -128,7 +141,7 @@ def _step_by_step_equals_at_once(case: Case) -> None:
     model(first, keep, state=state)
     for step in range(prompt, LENGTH):
         at = torch.tensor([step - pad, step])
-        found = model(ids.gather(1, at[:, None]), state=state).logits[:, 0]
+        found = tokens(model(ids.gather(1, at[:, None]), state=state))[:, 0]
         close(found, whole[torch.arange(2), at], "decoding after a padded prompt differs from decoding without padding")
 
 
@@ -141,8 +154,8 @@ def _documents_in_a_row_are_as_alone(case: Case) -> None:
     begins = torch.arange(LENGTH) >= cut
     place = torch.arange(LENGTH) - cut * begins
     segment, position = (each.expand_as(ids) for each in (begins.long(), place))
-    packed = model(ids, segment_ids=segment, position_ids=position).logits
-    alone = torch.cat([model(ids[:, :cut]).logits, model(ids[:, cut:]).logits], 1)
+    packed = tokens(model(ids, segment_ids=segment, position_ids=position))
+    alone = torch.cat([tokens(model(ids[:, :cut])), tokens(model(ids[:, cut:]))], 1)
     close(packed, alone, "documents packed into a row, with positions of their own, differ from each alone")
 
 
@@ -219,7 +232,9 @@ def _a_step_moves_every_parameter_downhill(case: Case) -> None:
 
 def _loss_is_finite_and_teaches_every_parameter(case: Case) -> None:
     model, ids = copy.deepcopy(case.model).train(), case.ids()
-    objective = case.spec.objective.build(case.spec.model.site())
+    from blueprint.model.trial import trial_loss
+
+    objective = trial_loss(case.spec, case.spec.model.site())
     loss, _ = objective(model, {"input_ids": ids, "labels": ids.roll(-1, 1)})
     loss.backward()
     assert loss.isfinite()

@@ -52,6 +52,11 @@ class Case:
                 parameter.add_(0.1 * torch.randn(parameter.shape, generator=noise))
         return model.eval()
 
+    @property
+    def pooled(self) -> bool:
+        """Whether the model gives one output for a whole sequence."""
+        return self.spec.model.pooled
+
     def ids(self, seed: int = 1, batch: int = 2, length: int = LENGTH) -> Any:
         """Random ids (B, T)."""
         import torch

@@ -34,6 +34,8 @@ def evaluate(
     """
     model = restore(run, device=device, allow_plugins=allow_plugins)
     spec, plan = cast(Spec, model.spec), cast(Plan, model.plan)
+    if spec.objective is None:
+        raise TrainError("the spec has no `objective`: nothing says what a good answer is")
     text = prepare(spec, cache=cache, progress=progress)
     objective = spec.objective.build(plan.site)
     samples = text.validation if limit is None else text.held_out(limit)

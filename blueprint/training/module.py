@@ -17,7 +17,7 @@ from blueprint.model.initialise import name_seed
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 from blueprint.training.counts import processed
-from blueprint.training.error import NonFinite
+from blueprint.training.error import NonFinite, TrainError
 from blueprint.training.folder import plain_spec
 
 #: The version of what a checkpoint holds under `blueprint`.
@@ -42,6 +42,8 @@ class BlueprintModule(pl.LightningModule):
         self.spec = spec
         self.plan: Plan = plan(spec)
         self.model: nn.Module | None = None
+        if spec.objective is None:
+            raise TrainError("the spec has no `objective`: nothing says what the model learns")
         self.objective = spec.objective.build(self.plan.site)
         #: Optimizer steps of the whole run, for the schedule; `run` knows better where epochs count too.
         self.total_steps: int | None = spec.trainer.max_steps

@@ -118,6 +118,8 @@ def ready_to_train(spec: Spec) -> None:
     missing = []
     if spec.data is None:
         missing.append("`data` says what to learn from, such as `data: {source: stdlib, length: 256}`")
+    if spec.objective is None:
+        missing.append("`objective` says what the model learns")
     if spec.tokenizer is None:
         missing.append("`tokenizer` says how text becomes ids, such as `tokenizer: byte`")
     if spec.trainer.max_steps is None and spec.trainer.max_epochs is None:

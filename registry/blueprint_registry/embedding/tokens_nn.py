@@ -1,13 +1,14 @@
-"""A table of token vectors. Shapes: `B` batch, `T` tokens, `D` model width."""
+"""A table of token vectors. Shapes: `B` batch, `T` tokens, `E` width of the tables, `D` model width."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueprint.ops import Embedding, Flow
+from blueprint.ops import Embedding, Flow, Linear
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -15,24 +16,36 @@ if TYPE_CHECKING:
 
 
 class TokensEmbedding(nn.Module):
-    """dropout(norm(scale · table[ids] + positions)). Raises ValueError where the vocabulary's size is not known."""
+    """project(dropout(norm(scale · table[ids] + positions + types))). Raises ValueError where the vocabulary's size is
+    not known."""
 
     def __init__(self, said: Tokens, at: Site) -> None:
         super().__init__()
         if at.vocab_size is None:
             raise ValueError("a token table needs vocab_size: say it in the model, or name a tokenizer")
-        self.tokens = Embedding(at.vocab_size, at.width)
-        self.positions = said.positions.build(at.child("positions")) if said.positions else None
-        self.norm = said.norm.build(at.child("norm")) if said.norm else None
+        width = said.table_width(at)
+        self.tokens = Embedding(at.vocab_size, width)
+        self.positions: nn.Module | None = None
+        self.norm: nn.Module | None = None
+        for name, part, site in said.parts(at):
+            setattr(self, name, part.build(site))
+        self.token_types = Embedding(said.token_types, width) if said.token_types else None
+        self.projection = Linear(width, at.width) if said.width is not None else None
         self.scale, self.dropout = at.number(said.scale), said.dropout
 
     def forward(self, input_ids_BT: Tensor, flow: Flow) -> Tensor:
         """Ids (B, T) to vectors (B, T, D)."""
-        x_BTD = self.tokens(input_ids_BT)
+        x_BTE = self.tokens(input_ids_BT)
         if self.scale != 1:
-            x_BTD = x_BTD * self.scale
+            x_BTE = x_BTE * self.scale
         if self.positions is not None:
-            x_BTD = x_BTD + self.positions(flow).to(x_BTD.dtype)
+            x_BTE = x_BTE + self.positions(flow).to(x_BTE.dtype)
+        if self.token_types is not None:
+            types_BT = torch.zeros_like(input_ids_BT) if flow.type_BT is None else flow.type_BT
+            x_BTE = x_BTE + self.token_types(types_BT)
         if self.norm is not None:
-            x_BTD = self.norm(x_BTD)
-        return F.dropout(x_BTD, self.dropout, self.training) if self.dropout else x_BTD
+            x_BTE = self.norm(x_BTE)
+        if self.dropout:
+            x_BTE = F.dropout(x_BTE, self.dropout, self.training)
+        x_BTD: Tensor = x_BTE if self.projection is None else self.projection(x_BTE)
+        return x_BTD

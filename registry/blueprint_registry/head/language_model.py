@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import PositiveFloat
 
-from blueprint.component import Number, Site, register
+from blueprint.component import Faults, Number, Site, register
 from blueprint.kinds import Head
+from blueprint_registry.head._tied import tie_fault
 
 if TYPE_CHECKING:
     from blueprint_registry.head.language_model_nn import LanguageModelHead
@@ -31,6 +32,10 @@ class LanguageModel(Head):
     def examples(cls) -> list[dict[str, Any]]:
         """A matrix of its own, and the tied table with everything."""
         return [{}, {"tie": True, "bias": True, "scale": "1 / sqrt(d_model)", "softcap": 30.0}, {"bias": True}]
+
+    def check(self, at: Site) -> Faults:
+        """A table can be read only where there is one of the right width."""
+        return tie_fault(at, at.width) if self.tie else None
 
     def build(self, at: Site) -> "LanguageModelHead":
         """The module from `at.width` to `at.vocab_size`."""

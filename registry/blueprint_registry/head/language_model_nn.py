@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueprint.ops import Linear
+from blueprint.ops import Flow, Linear
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -35,7 +35,7 @@ class LanguageModelHead(nn.Module):
     def projection(self, table_VD: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """W (V, D) and the bias (V,) or None."""
 
-    def forward(self, x_BTD: Tensor, table_VD: Tensor | None = None) -> Tensor:
+    def forward(self, x_BTD: Tensor, table_VD: Tensor | None = None, flow: Flow | None = None) -> Tensor:
         """Hidden states (B, T, D) to logits (B, T, V); `table_VD` is the embedding's, for a tied head."""
         weight_VD, bias_V = self.projection(table_VD)
         logits_BTV = F.linear(x_BTD if self.scale == 1 else x_BTD * self.scale, weight_VD, bias_V)

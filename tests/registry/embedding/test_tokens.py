@@ -35,6 +35,34 @@ def test_dropout_acts_in_training_alone() -> None:
     assert torch.equal(made.eval()(IDS, FLOW), made.tokens.weight[IDS])
 
 
+def test_types_of_tokens_are_added_and_are_0_where_nothing_is_said() -> None:
+    made = Tokens(token_types=2).build(SITE)
+    types = torch.tensor([[0, 1, 1], [1, 0, 0]])
+    said = Flow.of(2, 3, token_type_ids=types)
+    assert torch.equal(made(IDS, said), made.tokens.weight[IDS] + made.token_types.weight[types])
+    assert torch.equal(made(IDS, FLOW), made.tokens.weight[IDS] + made.token_types.weight[0])
+
+
+def test_narrow_tables_are_summed_and_normed_before_the_projection() -> None:
+    said = Tokens(width="d_model / 4", token_types=2, positions={"type": "learned"}, norm={"type": "layer"})
+    made = said.filled(SITE).build(SITE)
+    assert said.table_width(SITE) == made.tokens.weight.shape[1] == made.positions.weight.shape[1] == 4
+    total = made.tokens.weight[IDS] + made.positions.weight[:3] + made.token_types.weight[0]
+    torch.testing.assert_close(made(IDS, FLOW), made.projection(F.layer_norm(total, (4,))))
+
+
+def test_a_width_that_is_said_is_projected_even_where_it_is_the_models() -> None:
+    assert Tokens(width=16).build(SITE).projection is not None
+    assert Tokens().build(SITE).projection is None
+
+
+def test_a_miniature_of_narrow_tables_is_narrow() -> None:
+    small = Site(d_model=12, width=12, vocab_size=11, max_length=9)
+    made = Tokens(width=8, norm={"type": "layer"}).miniature(small).build(small)
+    assert made.tokens.weight.shape == (11, 6)
+    assert made(IDS, FLOW).shape == (2, 3, 12)
+
+
 def test_a_missing_vocabulary_is_said_in_plain_words() -> None:
     with pytest.raises(ValueError, match="needs vocab_size"):
         Tokens().build(Site(d_model=16, width=16))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -58,6 +59,14 @@ def test_what_it_offers_a_loss_in_chunks_is_what_it_computes(tie: bool) -> None:
     weight, bias = made.projection(TABLE)
     found = cross_entropy(X.flatten(0, 1), weight, target, bias_V=bias, scale=made.scale, softcap=made.softcap, chunk=2)
     torch.testing.assert_close(found, F.cross_entropy(made(X, TABLE).flatten(0, 1), target))
+
+
+@pytest.mark.parametrize(("table", "words"), [(None, "has no token table"), (8, "a table of width 8")])
+def test_a_tie_to_a_table_that_does_not_fit_is_a_fault_of_the_spec(table: int | None, words: str) -> None:
+    at = replace(SITE, table=table)
+    assert LanguageModel().check(at) is None
+    assert words in str(LanguageModel(tie=True).check(at))
+    assert LanguageModel(tie=True).check(replace(SITE, table=16)) is None
 
 
 def test_a_tied_head_without_a_table_says_so() -> None:

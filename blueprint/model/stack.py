@@ -1,0 +1,128 @@
+"""An embedding, a stack of blocks, a final norm and a head: what decoders and encoders have in common.
+
+B batch, T tokens, N targets, D model width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blueprint.model.output import ModelState, Output
+from blueprint.ops import Flow, cross_entropy, merge_terms
+from blueprint.plan import Plan
+
+
+class StackModel(nn.Module):
+    """A model of one stack as its plan says (Vaswani et al., 2017, §3.1)."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        parts = {name: part.build(at) for name, part, at in plan.model.parts(plan.site) if name != "init"}
+        self.embedding = parts["embedding"]
+        (stack,) = plan.stacks.values()
+        made: dict[int, nn.Module] = {}
+        for layer in stack:
+            # Layers that share weights are one module; each still decodes with a state of its own.
+            if layer.weights_of == layer.site.layer:
+                made[layer.site.layer] = layer.block.build(layer.site)
+        self.layers = nn.ModuleList(made[layer.weights_of] for layer in stack)
+        self.norm = parts.get("final_norm")
+        self.head = parts["head"]
+        self._head_float32 = "head" in (plan.site.float32 or ())
+
+    @property
+    def table_VD(self) -> Tensor | None:
+        """The token table that a tied head reads, if the embedding has one."""
+        tokens = getattr(self.embedding, "tokens", None)
+        return None if tokens is None else tokens.weight
+
+    def run(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
+        position_ids: Tensor | None,
+        segment_ids: Tensor | None,
+        state: ModelState | None,
+        logits: bool,
+        unused: Mapping[str, Tensor | None],
+    ) -> Output:
+        """What `forward` of every model of one stack does; `unused` are the public face's inputs it does not take."""
+        name = self.plan.model.spec_name
+        given = [key for key, value in unused.items() if value is not None]
+        if input_ids is None or given:
+            what = f"no {', '.join(given)}" if given else "input_ids are missing"
+            raise TypeError(
+                f"{name}s take input_ids, attention_mask, token_type_ids, position_ids and segment_ids: {what}"
+            )
+        if token_type_ids is not None and getattr(self.embedding, "token_types", None) is None:
+            raise TypeError(
+                "this model has no token types: leave token_type_ids out, or say `token_types` in its embedding"
+            )
+        flow = Flow.of(
+            input_ids.shape[0],
+            input_ids.shape[1],
+            input_ids.device,
+            attention_mask,
+            position_ids,
+            segment_ids,
+            seen=None if state is None else state.seen,
+            token_type_ids=token_type_ids,
+        )
+        hidden_BTD, terms = self.trunk(input_ids, flow, state)
+        if state is not None:
+            state.advance(flow)
+        return Output(self.project(hidden_BTD, flow) if logits else None, hidden_BTD, terms)
+
+    def trunk(self, ids_BT: Tensor, flow: Flow, state: ModelState | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Ids to the hidden states (B, T, D) that the head reads, with the terms of all layers."""
+        x_BTD = self.embedding(ids_BT, flow)
+        terms: dict[str, Tensor] = {}
+        for index, layer in enumerate(self.layers):
+            x_BTD, found = layer(x_BTD, flow, None if state is None else state.layers[index])
+            if found:
+                merge_terms(terms, found)
+        return (x_BTD if self.norm is None else self.norm(x_BTD)), terms
+
+    def project(self, hidden_BTD: Tensor, flow: Flow | None = None) -> Tensor:
+        """Hidden states to the head's output: logits (B, T, V), or (B, labels) of whole sequences, for which `flow`
+        tells padding (None: there is none).
+        """
+        logits: Tensor = self.head(hidden_BTD, self.table_VD, flow)
+        return logits
+
+    def cross_entropy(self, hidden_BTD: Tensor, target_BT: Tensor, **options: Any) -> Tensor:
+        """Mean cross-entropy in nats of the targets (-100: ignored), without the whole logits at once where the head
+        allows it; `options` are those of `blueprint.ops.cross_entropy`.
+        """
+        hidden_ND, target_N = hidden_BTD.flatten(0, 1), target_BT.flatten()
+        projection = getattr(self.head, "projection", None)
+        if not callable(projection):
+            smoothing = options.get("label_smoothing", 0.0)
+            logits = self.project(hidden_BTD).flatten(0, 1).float()
+            loss = F.cross_entropy(logits, target_N, label_smoothing=smoothing)
+            z_loss = options.get("z_loss", 0.0)
+            if z_loss:
+                keep = target_N != -100
+                loss = loss + z_loss * logits.logsumexp(-1)[keep].square().mean()
+            return loss
+        weight_VD, bias_V = projection(self.table_VD)
+        transform = getattr(self.head, "transform", None)
+        more = {"bias_V": bias_V, "scale": self.head.scale, "softcap": self.head.softcap, **options}
+        if not self._head_float32:
+            return cross_entropy(hidden_ND if transform is None else transform(hidden_ND), weight_VD, target_N, **more)
+        with torch.autocast(hidden_ND.device.type, enabled=False):
+            more["bias_V"] = None if bias_V is None else bias_V.float()
+            hidden_ND = hidden_ND.float() if transform is None else transform(hidden_ND.float())
+            return cross_entropy(hidden_ND, weight_VD.float(), target_N, **more)
+
+    @property
+    def incremental(self) -> bool:
+        """Whether the model decodes step by step with a state."""
+        return False
