@@ -15,11 +15,11 @@ import blueprint as bp
 from blueprint import files
 from blueprint.training import checkpoint, metrics
 from blueprint.training.callbacks import sample
-from blueprint.training.error import NonFinite, RestoreError, TrainError
+from blueprint.training.error import NonFinite, TrainError
 from blueprint.training.folder import Layout
 from blueprint.training.run import fit, resume
 from tests.training.conftest import SPEC, MakeSpec
-from tests.training.watching import Signal
+from tests.training.watching import Signal, contents
 
 
 @pytest.fixture(scope="module")
@@ -145,56 +145,6 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
     assert (folder / "samples.txt").read_text() == (run / "samples.txt").read_text()
 
 
-def test_with_no_whole_checkpoint_nothing_is_thrown_away(run: Path, tmp_path: Path) -> None:
-    shutil.copytree(run, tmp_path / "run")
-    for path in checkpoint.listing(tmp_path / "run" / "checkpoints"):
-        path.write_bytes(path.read_bytes()[:-5])
-    before = contents(tmp_path / "run")
-    with pytest.raises(RestoreError, match=r"none of the run's checkpoints is whole.*\n.*step=000008.ckpt"):
-        resume(tmp_path / "run", progress=False)
-    assert contents(tmp_path / "run") == before
-
-
-@pytest.mark.parametrize("kind", ["renamed", "of another model", "foreign", "code"])
-def test_a_checkpoint_that_is_not_of_this_run_is_refused_and_left_alone(
-    kind: str, run: Path, make_spec: MakeSpec, tmp_path: Path
-) -> None:
-    shutil.copytree(run, tmp_path / "run")
-    put = tmp_path / "run" / "checkpoints" / checkpoint.name(12)
-    if kind == "renamed":
-        shutil.copy(checkpoint.listing(put.parent)[-1], put)
-    elif kind == "of another model":
-        fit(make_spec("model.layers=1", "trainer.max_steps=12"), tmp_path / "other", progress=False)
-        shutil.copy(checkpoint.listing(tmp_path / "other" / "checkpoints")[-1], put)
-    else:
-        torch.save({"state_dict": {}, "blueprint": Path("x") if kind == "code" else 1}, put)
-    before = contents(tmp_path / "run")
-    # Also where there is nothing left to train, and it would never have been read.
-    for steps in (12, 20):
-        with pytest.raises(RestoreError, match=checkpoint.name(12)):
-            resume(tmp_path / "run", [f"trainer.max_steps={steps}"], progress=False)
-    assert contents(tmp_path / "run") == before
-
-
-def test_a_lost_lock_is_in_the_checkpoint_too(run: Path, tmp_path: Path) -> None:
-    shutil.copytree(run, tmp_path / "run")
-    (tmp_path / "run" / "lock.json").unlink()
-    assert resume(tmp_path / "run", progress=False).step == 8
-    assert (tmp_path / "run" / "lock.json").read_text() == (run / "lock.json").read_text()
-
-
-def test_a_run_is_not_made_shorter_than_it_is(run: Path, tmp_path: Path) -> None:
-    shutil.copytree(run, tmp_path / "run")
-    before = contents(tmp_path / "run")
-    with pytest.raises(TrainError, match="at step 8 already, past the 5"):
-        resume(tmp_path / "run", ["trainer.max_steps=5"], progress=False)
-    assert contents(tmp_path / "run") == before
-
-
-def contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
-
-
 def test_a_spec_that_does_not_say_how_to_train_is_told_all_it_lacks(tmp_path: Path) -> None:
     block = "{attention: {heads: 2}}"
     spec = bp.loads(f"model: {{type: decoder, d_model: 32, layers: 1, vocab_size: 9, max_length: 8, block: {block}}}")
@@ -293,15 +243,15 @@ def test_a_sample_can_hold_anything_and_still_be_cut_at_its_step(tmp_path: Path)
         (f"sample={{prompt: {'a' * 40}, every_n_steps: 1000}}", r"`sample\.prompt` takes 40 tokens.*max_length of 32"),
         ("start.from=runs/that/is/not/there", "runs/that/is/not/there does not exist"),
         ("data.source.path=texts/that/are/not/there", "data.source `text`: texts/that/are/not/there does not exist"),
-        ("model.max_length=4000 data.length=4000", r"the train split .* holds .* one sample takes 4,001"),
-        ("trainer.devices=3 trainer.strategy=ddp", "a batch of 8 samples cannot be shared equally by 3 processes"),
+        ("model.max_length=4000 | data.length=4000", r"the train split .* holds .* one sample takes 4,001"),
+        ("trainer.devices=3 | trainer.strategy=ddp", "a batch of 8 samples cannot be shared equally by 3 processes"),
     ],
 )
 def test_what_is_wrong_with_a_spec_shows_before_its_folder_is_taken(
     override: str, said: str, make_spec: MakeSpec, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        fit(make_spec(*override.split(" ")), tmp_path / "run", progress=False)
+        fit(make_spec(*override.split(" | ")), tmp_path / "run", progress=False)
     assert fit(make_spec("trainer.max_steps=2"), tmp_path / "run", progress=False).status == "finished"
 
 

@@ -61,6 +61,11 @@ def rows(folder: Path) -> list[dict[str, float]]:
     return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in metrics.read(folder / "metrics.csv")]
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file of a run, byte for byte."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
 def assert_same_run(whole: Path, seen: Trace, other: Path, other_seen: Trace) -> None:
     """Batches, losses, weights, optimizer, schedule and metrics are equal bit for bit."""
     assert other_seen.seen == seen.seen
