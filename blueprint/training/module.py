@@ -195,5 +195,5 @@ class BlueprintModule(pl.LightningModule):
         describe = getattr(getattr(self.trainer, "datamodule", None), "describe", None)
         if describe is None or not places:
             return NonFinite(what, self.trainer.global_step + 1, "")
-        rows = torch.cat([self.all_gather(place).flatten() for place in places])
+        rows = torch.cat([cast(Tensor, self.all_gather(place)).flatten() for place in places])
         return NonFinite(what, self.trainer.global_step + 1, describe(rows.tolist()))

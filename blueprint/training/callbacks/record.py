@@ -13,6 +13,9 @@ import torch
 from blueprint.training.counts import processed
 from blueprint.training.metrics import Row, Table
 
+#: Of what a training step gives: the loss as Lightning scales it, and a count, of which the mean says nothing.
+UNLOGGED = ("loss", "tokens")
+
 
 class Recorder(pl.Callback):
     """Rows of metrics.csv: the mean loss of an optimizer step's batches, and what stands beside it.
@@ -52,7 +55,7 @@ class Recorder(pl.Callback):
             self._times.append(now - self._before)
         self._before = now
         self._tokens = batch["input_ids"].numel() * trainer.world_size
-        self._found.append({name: value for name, value in outputs.items() if name not in ("loss", "tokens")})
+        self._found.append({name: value for name, value in outputs.items() if name not in UNLOGGED})
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step

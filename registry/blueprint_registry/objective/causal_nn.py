@@ -24,8 +24,8 @@ class CausalObjective:
         self.said = said
 
     def __call__(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss, and as metrics the cross-entropy without gradient (`loss`, nats a token), the number of tokens it is
-        a mean of (`tokens`), and the terms of the model's parts, of which the losses join the loss in training.
+        """The loss, and as metrics the cross-entropy without gradient (`loss`, nats a token), the number of tokens it
+        is a mean of (`tokens`), and the terms of the model's parts, of which the losses join the loss in training.
 
         The batch has `input_ids` and `labels` (B, T), and may have `attention_mask`, `position_ids` and `segment_ids`;
         positions run on through documents unless the batch says them.
