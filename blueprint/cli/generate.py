@@ -46,9 +46,9 @@ def command(
     tokenizer = cast("Spec", model.spec).tokenizer
     if tokenizer is None:
         raise Mistake(f"{run} has no tokenizer: its model reads ids, not text")
-    writer = TextGenerator(model, tokenizer)
     settings: dict[str, Any] = {"max_new_tokens": max_new_tokens, "sampling": sampling, "stop": tuple(stop or ())}
     try:
+        writer = TextGenerator(model, tokenizer)
         if json:
             done = writer.complete(prompt, **settings)
             emit({"prompt": prompt, "text": done.text, "tokens": done.tokens, "reason": done.reason})

@@ -13,13 +13,19 @@ from torch import Tensor, nn
 from blueprint.plan import Plan
 
 
-def checked(model: nn.Module, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-    """The boolean mask of real tokens (B, T), None where all are; raises ValueError for prompts nothing can follow, and
-    for models that continue none."""
+def continues(model: nn.Module) -> None:
+    """Raise ValueError for a model that continues no text."""
     plan = _plan(model)
     if plan is not None and not plan.model.generates:
         what = "its head gives one output for a whole sequence" if plan.model.pooled else "it reads whole sequences"
         raise ValueError(f"this {plan.model.spec_name} does not continue text: {what}")
+
+
+def checked(model: nn.Module, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+    """The boolean mask of real tokens (B, T), None where all are; raises ValueError for prompts nothing can follow, and
+    for models that continue none."""
+    plan = _plan(model)
+    continues(model)
     if input_ids.dim() != 2 or input_ids.is_floating_point():
         raise ValueError(
             f"input_ids must be whole numbers (batch, tokens), got {input_ids.dtype} {list(input_ids.shape)}"

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from blueprint.inference.generate import steps
+from blueprint.inference.prompt import continues
 from blueprint.inference.sampling import Sampling
 
 Reason = Literal["end", "stop", "length"]
@@ -28,9 +29,13 @@ class Completion:
 
 
 class TextGenerator:
-    """Continues text with a model and its tokenizer (`encode`, `decode`, `eos_id`, and `decode_bytes` if it has it)."""
+    """Continues text with a model and its tokenizer (`encode`, `decode`, `eos_id`, and `decode_bytes` if it has it).
+
+    Raises ValueError for a model that continues no text.
+    """
 
     def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+        continues(model)
         self.model, self.tokenizer = model, tokenizer
 
     def stream(

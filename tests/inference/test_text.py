@@ -154,3 +154,10 @@ def test_a_stream_put_aside_leaves_the_model_as_it_was(build: Make) -> None:
     stream.close()
     assert model.training
     assert all(module.training for module in model.modules())
+
+
+def test_a_model_that_continues_no_text_is_refused_before_anything_is_said() -> None:
+    said = {"type": "encoder", "d_model": 16, "layers": 1, "block": {"attention": {"heads": 2}}}
+    spec = bp.load({"model": said, "tokenizer": "byte"})
+    with pytest.raises(ValueError, match="this encoder does not continue text"):
+        TextGenerator(bp.build(spec), spec.tokenizer)
