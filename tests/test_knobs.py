@@ -77,7 +77,8 @@ OTHERS: dict[str, list[Any]] = {
 
 # An encoder's layers are spoken of as a decoder's are.
 for _table in (BESIDE, OTHERS):
-    _table |= {knob.replace("decoder.", "encoder."): said for knob, said in _table.items() if knob.startswith("decoder.")}
+    _said = {knob: said for knob, said in _table.items() if knob.startswith("decoder.")}
+    _table |= {knob.replace("decoder.", "encoder."): said for knob, said in _said.items()}
 
 #: Keys that change how the model is computed, not what it is: these, and only these, leave the hash as it is.
 HOW = {"multi_head.backend"}
