@@ -83,13 +83,13 @@ for _table in (BESIDE, OTHERS):
 #: Keys that change how the model is computed, not what it is: these, and only these, leave the hash as it is.
 HOW = {"multi_head.backend"}
 
-PARTS = [
-    (kind, name)
-    for kind in kinds()
-    if set(MODEL) <= set(CHECKS.get(kind, MODEL))
-    for name in names(kind)
-    if member(kind, name).__module__.startswith("blueprint")
-]
+
+def shipped(kind: str) -> list[str]:
+    """The members that ship; other tests may have registered some of their own by now."""
+    return [name for name in names(kind) if member(kind, name).__module__.startswith("blueprint")]
+
+
+PARTS = [(kind, name) for kind in kinds() if set(MODEL) <= set(CHECKS.get(kind, MODEL)) for name in shipped(kind)]
 
 
 def keys(cls: type[Section], path: str = "") -> Iterator[tuple[str, Shape]]:
@@ -110,7 +110,7 @@ def others(knob: str, shape: Shape, now: Any) -> list[Any]:
         return OTHERS[knob]
     if shape.form == "slot":
         said = now.get("type") if isinstance(now, Mapping) else now
-        found: list[Any] = [each for each in names(shape.kind) if each != said]
+        found: list[Any] = [each for each in shipped(shape.kind) if each != said]
         # Each with what it needs; a member that needs nothing stands there by its name.
         found = [{"type": each, **member(shape.kind, each).examples()[0]} for each in found]
         return [*found, None] if shape.optional and now is not None else found
