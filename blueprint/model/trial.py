@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from blueprint.component import Site
+from blueprint.ops import with_losses
 from blueprint.schema.spec import Spec
 
 Loss = Callable[[Any, Mapping[str, Any]], tuple[Tensor, Any]]
@@ -23,6 +24,6 @@ def trial_loss(spec: Spec, site: Site) -> Loss:
 
 
 def mean_square(model: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Any]:
-    """The mean square of what the head gives, with the terms of all layers."""
+    """The mean square of what the head gives, with the losses of all layers."""
     out = model(batch["input_ids"])
-    return out.logits.float().square().mean() + sum(term.sum() for term in out.terms.values()), {}
+    return with_losses(out.logits.float().square().mean(), out.terms), {}

@@ -11,7 +11,7 @@ from blueprint.component import Component, Fault, Site, register, slot
 from blueprint.kinds import Embedding, Head, Init
 from blueprint.schema.faults import known_at, part_faults
 from blueprint.schema.layers import COMMON, Stack, layer_site, variants
-from blueprint.unknown import UNKNOWN
+from blueprint.unknown import UNKNOWN, NotKnown
 
 
 class Model(Component, kind="model"):
@@ -80,7 +80,7 @@ class OneStack(Model, Stack):
         at = model_site(**known, side=cls.side, causal=values.get("causal", UNKNOWN))
         for name in ("embedding", "final_norm", "head", "init"):
             if values.get(name) is not None:
-                yield from part_faults(values[name], part_site(name, at, values.get("embedding")), name)
+                yield from part_faults(values[name], part_site(name, at, values.get("embedding", UNKNOWN)), name)
         pattern, overrides = values.get("pattern", []), values.get("overrides", {})
         layers = values.get("layers")
         names = variants(layers, pattern, overrides) if layers is not None else []
@@ -146,7 +146,10 @@ def part_site(name: str, at: Site, embedding: Any) -> Site:
     """The site of a part outside the layers; a head is told how wide the table is that it may tie to."""
     if name != "head":
         return at.child(name)
-    return at.child(name, table=embedding.table_width(at) if isinstance(embedding, Embedding) else at.width)
+    try:
+        return at.child(name, table=embedding.table_width(at))
+    except NotKnown:
+        return at.child(name, table=UNKNOWN)
 
 
 def model_site(
