@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Self, TypeVar, get_args
 
 from pydantic import GetCoreSchemaHandler
@@ -180,11 +181,12 @@ class Component(Section):
         """`{type: name, …fields}`; a part of an inheriting kind is compared with what it inherits."""
         return {"type": self.spec_name, **super().to_plain(defaults=defaults, inherited=inherited)}
 
-    def _default(self, name: str, inherited: Mapping[str, Section]) -> Any:
+    def default(self, name: str, inherited: Mapping[str, Section] = MappingProxyType({})) -> Any:
+        """What field `name` holds where nothing is said, or what a part of an inheriting kind takes over."""
         base = inherited.get(self.kind) if self.inherits else None
         if base is not None and type(base) is type(self) and base is not self:
             return getattr(base, name)
-        return super()._default(name, inherited)
+        return super().default(name, inherited)
 
 
 def _example(annotation: Any) -> Any:
@@ -218,8 +220,9 @@ MEMBERS: dict[tuple[str, str], type[Component]] = {}
 def register(name: str, *, version: int = 1, renamed: Mapping[str, str] | None = None) -> Callable[[type[C]], type[C]]:
     """Make a class speakable in a spec as `type: name`.
 
-    `version` enters the plan's hash: raise it when the same fields come to mean other mathematics. `renamed` maps old
-    field names to new ones, so that older specs still read. Raises ValueError where the name is taken, saying by whom.
+    `version` enters the plan's hash: raise it when the same fields, or a field left out, come to mean other
+    mathematics. `renamed` maps old field names to new ones, so that older specs still read. Raises ValueError where
+    the name is taken, saying by whom.
     """
 
     def mark(cls: type[C]) -> type[C]:

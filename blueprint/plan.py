@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from blueprint.arithmetic import ArithmeticFault
-from blueprint.component import Component, Fault, Means, Site
+from blueprint.component import Component, Fault, Means, Section, Site
 from blueprint.diagnosis import Problem, SpecError
 from blueprint.kinds import Block
 from blueprint.schema.faults import part_faults
@@ -32,10 +32,10 @@ class PlanLayer:
     site: Site
     weights_of: int
 
-    def to_plain(self, *, means: bool = True) -> dict[str, Any]:
+    def to_plain(self, *, means: bool = True, defaults: bool = True) -> dict[str, Any]:
         """What the layer is, as plain values; the variant's name is no part of it."""
         share = {} if self.weights_of == self.site.layer else {"share": self.weights_of}
-        return {**described(self.block, means), **share}
+        return {**described(self.block, means, defaults), **share}
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,17 @@ class Plan:
     def hash(self) -> str:
         """The identity of the model: key order, comments, file splits, names and unsaid defaults do not change it,
         nor does by which means it is computed."""
-        text = json.dumps(self.to_plain(means=False), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.to_plain(means=False, defaults=False), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def to_plain(self, *, means: bool = True) -> dict[str, Any]:
-        """The whole plan as plain values; `means=False` leaves out by which means it is computed."""
+    def to_plain(self, *, means: bool = True, defaults: bool = True) -> dict[str, Any]:
+        """The whole plan as plain values, without what tells by which means it is computed, or without defaults."""
         skip = set(Stack.model_fields) - {"d_model", "layers", "max_length", "causal", "final_norm"}
-        own = {k: v for k, v in described(self.model, means).items() if k not in skip or k == "type"}
-        stacks = {side: [layer.to_plain(means=means) for layer in stack] for side, stack in self.stacks.items()}
+        own = {k: v for k, v in described(self.model, means, defaults).items() if k not in skip or k == "type"}
+        stacks = {
+            side: [layer.to_plain(means=means, defaults=defaults) for layer in stack]
+            for side, stack in self.stacks.items()
+        }
         return {**own, "stacks": stacks}
 
     def parts(self) -> Iterator[tuple[str, Component, Site]]:
@@ -138,25 +141,36 @@ def kept_float32(spec: Spec) -> frozenset[str] | None:
     return frozenset((spec.precision or PrecisionPolicy()).float32)
 
 
-def described(part: Component, means: bool = True) -> dict[str, Any]:
-    """A filled component as plain values with the versions of components that have moved past their first;
-    `means=False` leaves out the fields that are marked as `Means`."""
+def described(part: Component, means: bool = True, defaults: bool = True) -> dict[str, Any]:
+    """A filled component as plain values with the versions of components that have moved past their first.
+
+    `means=False` leaves out the fields that are marked as `Means`, `defaults=False` those at their defaults: a field
+    that a component gains later then changes the identity of no model that does not say it.
+    """
     out: dict[str, Any] = {"type": part.spec_name, **({"version": part.version} if part.version > 1 else {})}
+    return out | _fields(part, means, defaults)
+
+
+def _fields(part: Section, means: bool, defaults: bool) -> dict[str, Any]:
+    out: dict[str, Any] = {}
     for name, info in type(part).model_fields.items():
-        if means or not any(isinstance(mark, Means) for mark in info.metadata):
-            out[info.alias or name] = _described(getattr(part, name), means)
+        value = getattr(part, name)
+        if not means and any(isinstance(mark, Means) for mark in info.metadata):
+            continue
+        if defaults or value != part.default(name):
+            out[info.alias or name] = _described(value, means, defaults)
     return out
 
 
-def _described(value: Any, means: bool) -> Any:
+def _described(value: Any, means: bool, defaults: bool) -> Any:
     if isinstance(value, Component):
-        return described(value, means)
-    if hasattr(value, "to_plain"):
-        return {name: _described(getattr(value, name), means) for name in type(value).model_fields}
+        return described(value, means, defaults)
+    if isinstance(value, Section):
+        return _fields(value, means, defaults)
     if isinstance(value, list | tuple):
-        return [_described(item, means) for item in value]
+        return [_described(item, means, defaults) for item in value]
     if isinstance(value, dict):
-        return {key: _described(item, means) for key, item in value.items()}
+        return {key: _described(item, means, defaults) for key, item in value.items()}
     # 1 and 1.0 are the same number, and must hash alike.
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -78,13 +79,13 @@ class Section(BaseModel):
         out: dict[str, Any] = {}
         for name, info in type(self).model_fields.items():
             value = getattr(self, name)
-            if defaults or info.is_required() or value != self._default(name, passed):
+            if defaults or info.is_required() or value != self.default(name, passed):
                 own = inherited if _passes_on(info) is not None else passed
                 out[info.alias or name] = _value(value, defaults, own)
         return out
 
-    def _default(self, name: str, inherited: Mapping[str, Section]) -> Any:
-        """What field `name` holds where nothing is said."""
+    def default(self, name: str, inherited: Mapping[str, Section] = MappingProxyType({})) -> Any:
+        """What field `name` holds where nothing is said; `inherited` is what enclosing parts pass on, by kind."""
         info = type(self).model_fields[name]
         kinds = slot_kinds(info.annotation)
         if kinds and _inherits(info):

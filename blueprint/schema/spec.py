@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr
@@ -209,13 +210,14 @@ class Spec(Section):
             node = node.with_entry(Entry("sample", node.span, Scalar(None, node.span)))
         return node
 
-    def _default(self, name: str, inherited: Mapping[str, Section]) -> Any:
+    def default(self, name: str, inherited: Mapping[str, Section] = MappingProxyType({})) -> Any:
+        """What a key holds where nothing is said: for some that follows from the model."""
         if name == "objective":
             usual = None if self.model.pooled else self.model.objective
             return None if usual is None else Objective.of(usual)
         if name == "sample" and not self.model.generates:
             return None
-        return super()._default(name, inherited)
+        return super().default(name, inherited)
 
     _root: Map | None = PrivateAttr(default=None)
     _plugins: tuple[str, ...] = PrivateAttr(default=())

@@ -31,7 +31,7 @@ class Wsd(Warmed):
     def after(self, step: int, total: int) -> float:
         """1 until the decay begins, `final` at the end."""
         length = self.decay * (total + self.warmup_steps)
-        done = 1 - (total - step) / length if length > 0 else 1.0
-        if done <= 0:
+        if step <= total - length:
             return 1.0
+        done = 1 - (total - step) / length if length > 0 else 1.0
         return 1 - (1 - self.final) * (math.sqrt(done) if self.shape == "sqrt" else done)
