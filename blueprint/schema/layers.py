@@ -29,19 +29,22 @@ class Layer:
     weights_of: int
 
 
-class Stack(Section):
-    """Layers and what they share; mixed into the model types."""
-
-    underlay: ClassVar[dict[str, str]] = {"blocks": "block", "overrides": "block"}
+class Width(Section):
+    """The width that everything in a model shares."""
 
     d_model: PositiveInt
     """Width of the stream between layers."""
+
+
+class Depth(Section):
+    """Layers and what they share, in the language of layers that differ."""
+
+    underlay: ClassVar[dict[str, str]] = {"blocks": "block", "overrides": "block"}
+
     layers: PositiveInt
     """Number of layers."""
     max_length: PositiveInt | None = None
     """Longest sequence, in tokens, that the model is made for; needed by learned positions."""
-    causal: bool = True
-    """Whether a token sees only itself and earlier ones."""
     norm: Norm = slot("rms")
     """The norm that every norm of the model inherits and may change."""
     block: Block | None = slot("sequential")
@@ -153,6 +156,17 @@ class Stack(Section):
                     f"one is `{names[first]}`, the other `{names[index]}`"
                 )
         return None
+
+
+class Stack(Depth, Width):
+    """A model's one stack of layers; mixed into the model types."""
+
+    causal: bool = True
+    """Whether a token sees only itself and earlier ones."""
+
+
+#: Fields that say what layers are: a plan has them written out.
+LAYERED = frozenset({"norm", "block", "blocks", "pattern", "overrides", "share"})
 
 
 def _items(node: Node | None) -> tuple[Node, ...]:
