@@ -64,10 +64,12 @@ def sparse(block: Section, said: dict[str, Any], defaults: bool) -> None:
     across, own = getattr(block, CROSS), getattr(block, OWN, None)
     if across is None:
         said |= {} if own is None else {CROSS: None}
-    elif not defaults and across == _unsaid(own):
-        said.pop(CROSS, None)
-    else:
-        said[CROSS] = across.to_plain()
+    elif not defaults:
+        whole, unsaid = across.to_plain(), _unsaid(own)
+        base = {} if unsaid is None or type(unsaid) is not type(across) else unsaid.to_plain()
+        said[CROSS] = {key: value for key, value in whole.items() if key not in base or base[key] != value}
+        if not said[CROSS]:
+            del said[CROSS]
 
 
 def _unsaid(own: Any) -> Component | None:

@@ -18,7 +18,7 @@ class Model(Component, kind="model"):
     """The kind of network. Object: a `torch.nn.Module` whose forward is the public face's.
 
     `stacks()` says which stacks of layers it has; the plan writes each out. The trait `generates` says that it can
-    continue a sequence token by token.
+    continue a sequence token by token, `encodes` that it reads a source beside the target it writes.
     """
 
     #: The objective of a spec that says none: what such a model is usually trained by, or None.
