@@ -15,21 +15,25 @@ from blueprint.tree import Entry, Map, Node, Scalar
 CROSS, OWN = "cross_attention", "attention"
 
 
-def crossed(node: Node, shape: Shape) -> Node:
-    """A block's node with its cross-attention written out, where the block has one and it is not null."""
+def crossed(node: Node, shape: Shape, reads: bool = True) -> Node:
+    """A block's node with its cross-attention written out, where the block has one and it is not null; in a stack that
+    `reads` no memory, only one that is said, to be judged.
+    """
     block = shape.member_of(node)
     inner = fields(block).get(CROSS) if block is not None else None
     if block is None or inner is None or not isinstance(node, Map):
         return node
     said, own = node.get(CROSS), node.get(OWN)
-    if isinstance(said, Scalar) and said.value is None:
+    if (said is None and not reads) or (isinstance(said, Scalar) and said.value is None):
         return node
     whole = _of(own, fields(block)[OWN])
     if whole is None and said is None:
         return node
     whole = said if whole is None else whole if said is None else merge(whole, said, inner)
     assert whole is not None
-    span = node.entries[CROSS].span if said is not None else node.entries[OWN].span
+    alone = said is not None and (not reads or OWN not in node.entries or not isinstance(said, Map) or "type" in said.entries)
+    # What both attentions say is said where the first says it.
+    span = node.entries[CROSS if alone else OWN].span
     return node.with_entry(Entry(CROSS, span, _filled(whole, inner)))
 
 
@@ -57,19 +61,27 @@ def _filled(node: Node, shape: Shape) -> Node:
     return whole
 
 
-def sparse(block: Section, said: dict[str, Any], defaults: bool) -> None:
-    """Rewrite what a decoder's block says of itself, in place, so that it is read back as it is."""
+def sparse(block: Section, said: dict[str, Any], under: Section | None) -> None:
+    """Rewrite what a block that reads a memory says of itself, in place, so that it is read back as it is; `under` is
+    the block that it is merged over.
+    """
     if CROSS not in type(block).model_fields:
         return
     across, own = getattr(block, CROSS), getattr(block, OWN, None)
+    below = under is not None and CROSS in type(under).model_fields
+    base, beside = (getattr(under, CROSS), getattr(under, OWN, None)) if below else (None, None)
+    said.pop(CROSS, None)
     if across is None:
-        said |= {} if own is None else {CROSS: None}
-    elif not defaults:
+        if own is not None and (base is not None or beside is None):
+            said[CROSS] = None
+    elif below:
+        if across != _unsaid(own) or base != _unsaid(beside):
+            said[CROSS] = across.to_plain()
+    else:
         whole, unsaid = across.to_plain(), _unsaid(own)
-        base = {} if unsaid is None or type(unsaid) is not type(across) else unsaid.to_plain()
-        said[CROSS] = {key: value for key, value in whole.items() if key not in base or base[key] != value}
-        if not said[CROSS]:
-            del said[CROSS]
+        alike = {} if unsaid is None or type(unsaid) is not type(across) else unsaid.to_plain()
+        if differs := {key: value for key, value in whole.items() if key not in alike or alike[key] != value}:
+            said[CROSS] = differs
 
 
 def _unsaid(own: Any) -> Component | None:

@@ -11,13 +11,13 @@ from pydantic import Field, PositiveInt, model_validator
 
 from blueprint.component import Component, Fault, Section, Site, register, slot
 from blueprint.kinds import Block, Embedding, Head, Init, Norm
-from blueprint.schema.crossing import CROSS, crossed, sparse
+from blueprint.schema.crossing import CROSS, sparse
 from blueprint.schema.faults import part_faults
 from blueprint.schema.layers import Depth, Width
 from blueprint.schema.merge import merge
 from blueprint.schema.model import Model, layer_faults, model_site, part_site
 from blueprint.schema.parting import parted
-from blueprint.schema.shape import Shape, fields
+from blueprint.schema.shape import Shape
 from blueprint.section import WHOLE
 from blueprint.tree import Entry, Map, Node, Scalar, Seq, Source, Span, from_plain, plain
 from blueprint.unknown import UNKNOWN
@@ -25,33 +25,34 @@ from blueprint.unknown import UNKNOWN
 __all__ = ["DecoderSide", "EncoderDecoder", "EncoderSide"]
 
 
-class EncoderSide(Depth):
+class Side(Depth):
+    """Layers that are one of two stacks."""
+
+    @classmethod
+    def prepare(cls, node: Map) -> Map:
+        """Nothing: the model has merged and written out both sides by now."""
+        return node
+
+    @classmethod
+    def written_out(cls, node: Map) -> Map:
+        """The layer language on the tree, as a stack that stands alone prepares it."""
+        return super().prepare(node)
+
+
+class EncoderSide(Side):
     """The side that reads the source: every token sees those on both its sides."""
 
     embedding: Embedding = slot("tokens")
     """The source's ids to vectors."""
 
 
-class DecoderSide(Depth):
+class DecoderSide(Side):
     """The side that writes: a token sees itself, earlier ones, and the memory that the encoder made of the source."""
+
+    reads: ClassVar[bool] = True
 
     embedding: Embedding = slot("tokens")
     """The target's ids to vectors."""
-
-    @classmethod
-    def prepare(cls, node: Map) -> Map:
-        """The layer language on the tree, and then the cross-attention of every block, written out."""
-        node = super().prepare(node)
-        shape = fields(cls)["block"]
-        entry = node.entries.get("block")
-        if entry is not None:
-            node = node.with_entry(replace(entry, value=crossed(entry.value, shape)))
-        for key in cls.underlay:
-            entry = node.entries.get(key)
-            if entry is not None and isinstance(entry.value, Map):
-                each = {k: replace(e, value=crossed(e.value, shape)) for k, e in entry.value.entries.items()}
-                node = node.with_entry(replace(entry, value=replace(entry.value, entries=each)))
-        return node
 
 
 SIDES: Mapping[str, type[EncoderSide] | type[DecoderSide]] = MappingProxyType(
@@ -61,6 +62,7 @@ SIDES: Mapping[str, type[EncoderSide] | type[DecoderSide]] = MappingProxyType(
 
 #: What is common and stands by default: empty once it is written out for each side.
 _SLOTS = ("block", "final_norm", "embedding")
+_PLAIN = ("layers", "max_length", "pattern", "share")
 #: Where what Python says stands.
 _PYTHON = Span(Source("python"))
 
@@ -124,10 +126,12 @@ class EncoderDecoder(Model, Width):
             if isinstance(own, Map):
                 others = {name for names in used.values() for name in names} - used[side]
                 whole = merge(_without(shared, others), own, Shape("section", part, part))
-                entry = node.entries.get(side)
+                assert isinstance(whole, Map)
+                whole, entry = part.written_out(whole), node.entries.get(side)
                 node = node.with_entry(Entry(side, node.span, whole) if entry is None else replace(entry, value=whole))
-        # Plain values stay, to be judged even where both sides say their own.
-        node = node.without("blocks", "overrides")
+        # A plain value stays where both sides say their own, so that it is judged all the same.
+        judged = {key for key in _PLAIN if all(isinstance(each, Map) and key in each.entries for each in said.values())}
+        node = node.without("blocks", "overrides", *(set(_PLAIN) - judged))
         for key in _SLOTS:
             node = node.with_entry(Entry(key, node.span, Scalar(None, node.span)))
         return node
@@ -141,10 +145,6 @@ class EncoderDecoder(Model, Width):
             node = from_plain({key: _said(value) for key, value in values.items()}, _PYTHON)
             assert isinstance(node, Map)
             node = cls.prepare(node)
-            for side, part in SIDES.items():
-                own = node.get(side)
-                if isinstance(own, Map):
-                    node = node.with_entry(replace(node.entries[side], value=part.prepare(own)))
             values = {**values, **{side: plain(node.entries[side].value) for side in SIDES}}
         own = {key: value for key, value in values.items() if key not in cls.common}
         return {**own, **dict.fromkeys(_SLOTS)}
@@ -159,8 +159,8 @@ class EncoderDecoder(Model, Width):
             own.pop("norm", None)
             if side.norm != self.norm:
                 own["norm"] = side.norm.to_plain()
-        for block, own in _blocks(self.decoder, sides["decoder"]):
-            sparse(block, own, defaults)
+        for block, own, under in () if defaults else _blocks(self.decoder, sides["decoder"]):
+            sparse(block, own, under)
         both, *differ = parted(sides["encoder"], sides["decoder"])
         parts = {**said, **both, **{name: each for name, each in zip(SIDES, differ, strict=True) if each}}
         order = ["type", *(info.alias or name for name, info in type(self).model_fields.items())]
@@ -285,12 +285,13 @@ def _without(node: Map, names: set[str]) -> Map:
     return node.with_entry(replace(entry, value=entry.value.without(*names)))
 
 
-def _blocks(side: Depth, said: dict[str, Any]) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """Every block of a side beside what it says of itself."""
-    pairs = [(side.block, said.get("block"))]
+def _blocks(side: Depth, said: dict[str, Any]) -> Iterator[tuple[Block, dict[str, Any], Block | None]]:
+    """Every block of a side beside what it says of itself, and the block that it is merged over."""
+    pairs: list[tuple[Block | None, Any, Block | None]] = [(side.block, said.get("block"), None)]
     for name in ("blocks", "overrides"):
-        pairs += [(block, said.get(name, {}).get(key)) for key, block in getattr(side, name).items()]
-    yield from ((block, own) for block, own in pairs if isinstance(own, dict))
+        for key, block in getattr(side, name).items():
+            pairs.append((block, said.get(name, {}).get(key), side.under(name, key)))
+    yield from ((block, own, under) for block, own, under in pairs if block is not None and isinstance(own, dict))
 
 
 def _said(value: Any) -> Any:

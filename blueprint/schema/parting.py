@@ -1,4 +1,4 @@
-"""What two maps say alike, and what each says otherwise: the merge of two sides over what they share, undone."""
+"""The merge undone: what two maps say alike, and what each says otherwise."""
 
 from __future__ import annotations
 
@@ -20,8 +20,7 @@ def parted(one: Said, other: Said) -> tuple[Said, Said, Said]:
             (own if key in one else others)[key] = one[key] if key in one else other[key]
             continue
         a, b = one[key], other[key]
-        # A flag is no number: true and 1 are equal only to Python.
-        if a == b and repr(a) == repr(b):
+        if same(a, b):
             common[key] = a
         elif isinstance(a, dict) and isinstance(b, dict) and a.get("type") == b.get("type"):
             common[key], mine, theirs = parted(a, b)
@@ -30,3 +29,20 @@ def parted(one: Said, other: Said) -> tuple[Said, Said, Said]:
         else:
             own[key], others[key] = a, b
     return common, own, others
+
+
+def difference(over: Said, base: Said) -> Said:
+    """What must be laid on `base` for `over` to come of it; both say every field they have."""
+    out: Said = {}
+    for key, value in over.items():
+        below = base.get(key)
+        if key in base and same(value, below):
+            continue
+        alike = isinstance(value, dict) and isinstance(below, dict) and value.get("type") == below.get("type")
+        out[key] = difference(value, below) if alike and isinstance(below, dict) else value
+    return out
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two plain values are the same; a flag is no number, though true and 1 are equal to Python."""
+    return bool(a == b) and repr(a) == repr(b)
