@@ -64,9 +64,7 @@ class EncoderDecoderModel(Headed):
         """
         self.encoder.check_types(token_type_ids)
         batch, length = input_ids.shape
-        flow = Flow.of(
-            batch, length, input_ids.device, attention_mask, position_ids, token_type_ids=token_type_ids
-        )
+        flow = Flow.of(batch, length, input_ids.device, attention_mask, position_ids, token_type_ids=token_type_ids)
         x_BSD, terms = self.encoder.trunk(input_ids, flow, None)
         return Memory(x_BSD, flow.keep_BT), terms
 
@@ -107,8 +105,10 @@ class EncoderDecoderModel(Headed):
         fresh = isinstance(seen, int) and seen == 0
         if (input_ids is None) == (memory is None) and (memory is not None or state is None or fresh):
             both = memory is not None
-            what = "input_ids and memory are both given: the memory is what was made of them" if both else (
-                "input_ids are missing, or the memory that `encode` made of them"
+            what = (
+                "input_ids and memory are both given: the memory is what was made of them"
+                if both
+                else ("input_ids are missing, or the memory that `encode` made of them")
             )
             raise TypeError(what)
         terms: dict[str, Tensor] = {}

@@ -31,7 +31,9 @@ def crossed(node: Node, shape: Shape, reads: bool = True) -> Node:
         return node
     whole = said if whole is None else whole if said is None else merge(whole, said, inner)
     assert whole is not None
-    alone = said is not None and (not reads or OWN not in node.entries or not isinstance(said, Map) or "type" in said.entries)
+    alone = said is not None and (
+        not reads or OWN not in node.entries or not isinstance(said, Map) or "type" in said.entries
+    )
     # What both attentions say is said where the first says it.
     span = node.entries[CROSS if alone else OWN].span
     return node.with_entry(Entry(CROSS, span, _filled(whole, inner)))

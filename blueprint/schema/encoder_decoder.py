@@ -265,7 +265,9 @@ def _one_memory(decoder: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(
             f"no layer of the decoder reads what the encoder makes{why}",
             "decoder",
-            f"leave `{CROSS}` to a layer at least" if able else "take a `sequential` block, or a model of type `decoder`",
+            f"leave `{CROSS}` to a layer at least"
+            if able
+            else "take a `sequential` block, or a model of type `decoder`",
         )
 
 

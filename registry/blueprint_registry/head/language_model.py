@@ -31,7 +31,12 @@ class LanguageModel(Head):
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
         """A matrix of its own, and the tied table with everything."""
-        return [{}, {"tie": True, "bias": True, "scale": "1 / sqrt(d_model)", "softcap": 30.0}, {"bias": True}, {"bias": "fixed"}]
+        return [
+            {},
+            {"tie": True, "bias": True, "scale": "1 / sqrt(d_model)", "softcap": 30.0},
+            {"bias": True},
+            {"bias": "fixed"},
+        ]
 
     def check(self, at: Site) -> Faults:
         """A table can be read only where there is one of the right width."""
