@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, PrivateA
 
 from blueprint.component import Component, Fault, Faults, Section, rule, slot
 from blueprint.kinds import DataSource, Objective, Optimizer, Schedule, Tokenizer
+from blueprint.schema import encoder_decoder  # noqa: F401  (registers its type)
 from blueprint.schema.model import Model
 from blueprint.schema.shape import fields
 from blueprint.tree import Entry, Map, Scalar
@@ -264,9 +265,9 @@ class Spec(Section):
 
     @rule("model", "data")
     def _length(model: Any, data: Data | None) -> Faults:
-        longest = getattr(model, "max_length", None)
         if data is None:
             return None
+        longest = model.longest
         if data.length is None:
             return None if longest else Fault("`length` must be said, as the model has no `max_length`", "data.length")
         if longest is not None and data.length > longest:

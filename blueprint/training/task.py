@@ -60,7 +60,7 @@ class Text:
     @property
     def packing(self) -> Packing:
         """How documents become samples."""
-        length = self.data.length or getattr(self.spec.model, "max_length", None)
+        length = self.data.length or self.spec.model.longest
         options = {"positions": "restart"} if self.data.positions == "restart" else {}
         return PACKINGS[self.data.packing](length, **options)
 
