@@ -102,6 +102,11 @@ class Head(Component, kind="head"):
     float32_role: ClassVar[str | None] = "head"
     float32_result: ClassVar[bool] = True
 
+    @property
+    def classes(self) -> int | None:
+        """How many classes the logits are of; None where they are of tokens, or of none."""
+        return None
+
 
 class Init(Component, kind="init"):
     """Initial weights. Object: `fill(role, tensor, fan_in, fan_out, generator, layers)` in place; no module.
@@ -112,13 +117,23 @@ class Init(Component, kind="init"):
 
 
 class Objective(Component, kind="objective"):
-    """What is minimised. Object: `(model, batch) -> (loss, metrics)`, loss a mean in nats; no module.
+    """What is minimised. Object: `(model, batch) -> (loss, metrics)`, loss a mean in nats, of which `metrics` has the
+    plain cross-entropy (`loss`) and what it is a mean over (`tokens`: how many predictions); no module.
 
-    One that reads logits of whole sequences has the trait `pooled`, as the heads that give them.
+    One that reads logits of whole sequences has the trait `pooled`, as the heads that give them; one whose targets are
+    tokens that the model must not see has the trait `next_token`. An object may offer `scores()`, torchmetrics by name:
+    held-out batches then have `predicted` among their metrics, of the shape of the batch's labels.
     """
 
     #: The kinds of model it can train, by `model.type`.
     models: ClassVar[frozenset[str]] = frozenset()
+    #: The kinds of samples it reads, as sources give them (`DataSource.gives`).
+    samples: ClassVar[frozenset[str]] = frozenset({"text"})
+
+    def cut(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        """What its samples need to know of the tokenizer besides the end of a text; raises ValueError, in the user's
+        words, where the tokenizer lacks it."""
+        return {}
 
 
 class Tokenizer(Component, kind="tokenizer"):
@@ -137,11 +152,25 @@ class Tokenizer(Component, kind="tokenizer"):
 
 
 class DataSource(Component, kind="source"):
-    """Where documents come from."""
+    """Where documents come from. One that can tell without reading whether they are still the same, and still read in
+    the same way, has a method `fingerprint() -> str`.
+    """
 
-    def documents(self) -> Iterator[tuple[str, str]]:
-        """Every document as (name, text), in an order that is always the same."""
+    #: What kind of samples its documents make; an objective reads some of them.
+    gives: ClassVar[str] = "text"
+
+    def documents(self) -> Iterator[tuple[str, Any]]:
+        """Every document as (name, content), in an order that is always the same.
+
+        The content is what `gives` says: `text`, a str; `pairs`, (source, target), two of them; `labelled`,
+        (text, label); `images`, (pixels, label), the pixels as bytes in the order channel, row, column.
+        """
         raise TypeError(f"source `{self.spec_name}` gives no documents")
+
+    def classes(self, *, read: bool = False) -> list[str] | None:
+        """The names of the labels, in the order of their numbers; None where there are none, or where they are known
+        only once the documents are `read`."""
+        return None
 
 
 class Optimizer(Component, kind="optimizer"):

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from blueprint.ops import with_losses
+from blueprint_registry.objective.token_loss_nn import token_loss
 
 if TYPE_CHECKING:
     from blueprint_registry.objective.causal import Causal
 
-IGNORED = -100
 _INPUTS = ("attention_mask", "position_ids", "segment_ids")
 
 
@@ -35,8 +34,4 @@ class CausalObjective:
         if "segment_ids" in inputs and not {"position_ids", "attention_mask"} & inputs.keys():
             inputs["position_ids"] = torch.arange(ids_BT.shape[1], device=ids_BT.device).expand_as(ids_BT)
         out = model(ids_BT, **inputs, logits=False)
-        extra = {"label_smoothing": self.said.label_smoothing, "z_loss": self.said.z_loss} if model.training else {}
-        loss: Tensor = model.cross_entropy(out.hidden, labels_BT, **extra)  # type: ignore[operator]
-        terms = {name: value.detach() for name, value in out.terms.items()}
-        metrics = terms | {"loss": loss.detach(), "tokens": (labels_BT != IGNORED).sum()}
-        return with_losses(loss, out.terms) if model.training else loss, metrics
+        return token_loss(self.said, model, out, labels_BT)
