@@ -292,6 +292,10 @@ class Spec(Section):
             )
         return None
 
+    @rule("objective", "tokenizer")
+    def _tokenizer_fits(objective: Objective | None, tokenizer: Tokenizer | None) -> Faults:
+        return None if objective is None or tokenizer is None else objective.fits(tokenizer)
+
     @rule("sample", "model")
     def _writes_text(sample: Samples | None, model: Model) -> Faults:
         if sample is None or model.generates:
