@@ -16,7 +16,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from blueprint.rules import Fault, Faults, Rule, as_faults, rule
-from blueprint.section import Section, slot, slot_kinds
+from blueprint.section import FilePath, Section, slot, slot_kinds
 from blueprint.site import Evaluated, Means, Number, Site, Size
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Evaluated",
     "Fault",
     "Faults",
+    "FilePath",
     "Means",
     "Number",
     "Rule",

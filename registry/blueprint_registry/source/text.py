@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from blueprint.component import Faults, register, rule
+from blueprint.component import Faults, FilePath, register, rule
 from blueprint.kinds import DataSource
 from blueprint_registry.source._files import fingerprint
 
@@ -16,9 +16,9 @@ from blueprint_registry.source._files import fingerprint
 class Text(DataSource):
     """UTF-8 text files (RFC 3629, 2003), one document each: named files, folders with all in them, or globs."""
 
-    path: str | list[str]
+    path: FilePath | list[FilePath]
     """A file, a folder (read recursively, without hidden and binary files) or a glob (`books/**/*.txt`), or a list of
-    them; relative to the working directory, `~` is the home folder."""
+    them; relative to the file of the spec that says it (in an override to the working directory), `~` is the home folder."""
 
     @rule("path")
     def _some(path: str | list[str]) -> Faults:
