@@ -8,10 +8,10 @@ by the part itself, and joins what training minimises; any other is a statistic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from blueprint.component import Component, Site
+from blueprint.component import Component, Faults, Site
 
 if TYPE_CHECKING:
     import numpy as np
@@ -131,19 +131,51 @@ class Objective(Component, kind="objective"):
     samples: ClassVar[frozenset[str]] = frozenset({"text"})
 
     def cut(self, tokenizer: Tokenizer) -> dict[str, Any]:
-        """What its samples need to know of the tokenizer besides the end of a text; raises ValueError, in the user's
-        words, where the tokenizer lacks it."""
+        """What its samples need to know of a tokenizer that `fits` besides the end of a text."""
         return {}
+
+    def fits(self, tokenizer: Tokenizer) -> Faults:
+        """What the objective needs of a tokenizer and does not find in this one; no torch."""
+        return None
+
+    def change(self, tokenizer: Tokenizer) -> Callable[[dict[str, Any], str], dict[str, Any]] | None:
+        """What is made of a sample before it is learned from, or None for nothing.
+
+        The function takes the arrays of a sample, (T,) each, and a word: whatever it draws by lot it draws from the
+        word alone, which tells seed, split, epoch and sample. It can be pickled, and its arrays are new ones.
+        """
+        return None
 
 
 class Tokenizer(Component, kind="tokenizer"):
     """Text to ids and back. Object: `encode(text)`, `decode(ids)`, `vocab_size`, `eos_id`, `fingerprint`."""
 
     beside: ClassVar[dict[str, Any]] = {"model.vocab_size": None}
+    #: The fields that name files it cannot do without: runs, builds and checkpoints keep copies of them.
+    kept: ClassVar[tuple[str, ...]] = ()
 
     @property
     def vocab_size(self) -> int | None:
         """How many ids there are, where that is known without data."""
+        return None
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id that stands for a token that is to be told, if there is one."""
+        return None
+
+    @property
+    def pad_id(self) -> int | None:
+        """The id that fills up short samples, if there is one of its own."""
+        return None
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """The ids that stand for no text, in order."""
+        return ()
+
+    def begins_word(self) -> np.ndarray[Any, Any] | None:
+        """(vocab_size,) bool: whether a token begins a word, or None where the ids do not tell."""
         return None
 
     def encode(self, text: str) -> np.ndarray[Any, Any]:

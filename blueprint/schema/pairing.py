@@ -91,12 +91,6 @@ class Pairing(Section):
             )
         return None
 
-    @rule("objective", "tokenizer", "data")
-    def _tokens_are_known(objective: Objective | None, tokenizer: Tokenizer | None, data: Data | None) -> Faults:
-        if objective is None or tokenizer is None or data is None:
-            return None
-        try:
-            objective.cut(tokenizer)
-        except ValueError as error:
-            return Fault(str(error), "objective")
-        return None
+    @rule("objective", "tokenizer")
+    def _tokenizer_fits(objective: Objective | None, tokenizer: Tokenizer | None) -> Faults:
+        return None if objective is None or tokenizer is None else objective.fits(tokenizer)

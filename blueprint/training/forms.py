@@ -42,6 +42,12 @@ class Form:
         found: int = self.data.length or getattr(self.spec.model, "max_length", None)  # type: ignore[assignment]
         return found
 
+    @property
+    def pad_id(self) -> int | None:
+        """The tokenizer's id for padding, if it has one."""
+        found: int | None = self.tokenizer.pad_id
+        return found
+
     def content(self, said: Any) -> Content:
         """What a document's content is kept as."""
         return joined(said)
@@ -71,7 +77,9 @@ class TextForm(Form):
 
     def packing(self) -> Packing:
         """Windows, or a document each."""
-        options = {"positions": "restart"} if self.data.positions == "restart" else {}
+        options: dict[str, Any] = {"positions": "restart"} if self.data.positions == "restart" else {}
+        if self.data.packing == "single":
+            options["pad_id"] = self.pad_id
         return PACKINGS[self.data.packing](self.length, **options)
 
 
@@ -84,11 +92,8 @@ class PairForm(Form):
 
     def packing(self) -> Packing:
         """A pair each."""
-        try:
-            cut = {} if self.spec.objective is None else self.spec.objective.cut(self.tokenizer)
-        except ValueError as error:
-            raise TrainError(str(error)) from error
-        return PairRows(self.length, self.data.target_length or self.length, **cut)
+        cut = {} if self.spec.objective is None else self.spec.objective.cut(self.tokenizer)
+        return PairRows(self.length, self.data.target_length or self.length, pad_id=self.pad_id, **cut)
 
 
 class _Classified(Form):
@@ -120,7 +125,7 @@ class LabelledForm(_Classified):
 
     def packing(self) -> Packing:
         """A text each."""
-        return LabelledRows(self.length)
+        return LabelledRows(self.length, self.pad_id)
 
 
 class ImageForm(_Classified):

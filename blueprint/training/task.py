@@ -18,7 +18,7 @@ from blueprint.training.data.dataset import Samples
 from blueprint.training.data.encoder import Content
 from blueprint.training.data.loader import batches_per_epoch
 from blueprint.training.data.packing import Packing
-from blueprint.training.data.store import Tokens
+from blueprint.training.data.store import Split, Tokens
 from blueprint.training.data.unigram import Unigram, bits_per_byte, unigram
 from blueprint.training.error import TrainError
 from blueprint.training.forms import FORMS, Form, form_of
@@ -74,18 +74,23 @@ class Text:
     @cached_property
     def train(self) -> Samples:
         """The training samples, in the order of the run."""
-        return Samples(self.tokens.train, self.packing, seed=self.spec.seed if self.data.shuffle else None)
+        return self._samples(self.tokens.train, self.spec.seed if self.data.shuffle else None)
 
     @cached_property
     def validation(self) -> Samples:
         """Every held-out sample, as they lie."""
-        return Samples(self.tokens.validation, self.packing, seed=None)
+        return self._samples(self.tokens.validation, None)
 
     def held_out(self, batches: int) -> Samples:
         """The samples that `batches` validation batches read: all of them where they fit, else always the same lot."""
         if batches_per_epoch(self.validation, self.data.batch_size) <= batches:
             return self.validation
-        return Samples(self.tokens.validation, self.packing, seed=self.spec.seed)
+        return self._samples(self.tokens.validation, self.spec.seed)
+
+    def _samples(self, split: Split, order: int | None) -> Samples:
+        objective = self.spec.objective
+        change = None if objective is None or self.tokenizer is None else objective.change(self.tokenizer)
+        return Samples(split, self.packing, seed=order, change=change, lots=self.spec.seed)
 
     @property
     def batches(self) -> int:

@@ -38,6 +38,7 @@ class PairRows(_Rows):
     length: int
     target_length: int
     start_id: int
+    pad_id: int | None = None
 
     def sample(self, split: Split, index: int) -> Arrays:
         """input_ids and attention_mask (T,), decoder_input_ids, decoder_attention_mask and labels (U,)."""
@@ -45,7 +46,7 @@ class PairRows(_Rows):
         ids = split.ids[start:stop].astype(np.int64)
         border = int(np.argmax(ids == split.vocab_size - 1))  # the last id of all lies between the two
         target = ids[border + 1 :][: self.target_length]
-        pad = split.eos_id or 0
+        pad = _pad(self.pad_id, split)
         kept = np.arange(self.target_length) < len(target)
         read = np.concatenate([[self.start_id], target[:-1]])[: len(target)]
         return {
@@ -61,13 +62,14 @@ class LabelledRows(_Rows):
     """A text, cut to the length or padded at the right, and the number of its label."""
 
     length: int
+    pad_id: int | None = None
 
     def sample(self, split: Split, index: int) -> Arrays:
         """input_ids and attention_mask (T,), labels ()."""
         start, stop = self.span(split, index)
         text = split.ids[start + 1 : stop].astype(np.int64)
         label = np.array(split.ids[start], dtype=np.int64)
-        return {**_padded(text, self.length, split.eos_id or 0), "labels": label}
+        return {**_padded(text, self.length, _pad(self.pad_id, split)), "labels": label}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,11 @@ class ImageRows(_Rows):
         mean_C11, std_C11 = (np.array(each, np.float32).reshape(-1, 1, 1) for each in (self.mean, self.std))
         label = np.array(split.ids[start], dtype=np.int64)
         return {"pixel_values": (values_CYX - mean_C11) / std_C11, "labels": label}
+
+
+def _pad(said: int | None, split: Split) -> int:
+    """What fills up a row: the tokenizer's id for that, or else its end, or else 0."""
+    return said if said is not None else split.eos_id or 0
 
 
 def _padded(ids: np.ndarray, length: int, pad: int) -> Arrays:

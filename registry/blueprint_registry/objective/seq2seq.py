@@ -4,13 +4,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from blueprint.component import Site, register
+from blueprint.component import Fault, Faults, Site, register
 from blueprint.kinds import Objective, Tokenizer
 
 if TYPE_CHECKING:
     from blueprint_registry.objective.seq2seq_nn import Seq2SeqObjective
 
-_SAID = {"bos": "beginning of a text", "eos": "end of a text", "pad": "padding"}
+_SAID = {"bos": "the beginning of a text", "eos": "the end of a text", "pad": "padding"}
 
 
 @register("seq2seq")
@@ -43,14 +43,18 @@ class Seq2seq(Objective):
         """Plain, and with both additions."""
         return [{}, {"label_smoothing": 0.1, "z_loss": 1e-4}]
 
+    def fits(self, tokenizer: Tokenizer) -> Faults:
+        """A tokenizer without an end of texts, or without the id to start with."""
+        if getattr(tokenizer, "eos_id", None) is None:
+            what = f"tokenizer `{tokenizer.spec_name}` has no id for the end of a text, by which targets end"
+            return Fault(what, "tokenizer", "choose another")
+        if getattr(tokenizer, f"{self.start}_id", None) is None:
+            what = f"tokenizer `{tokenizer.spec_name}` has no id for {_SAID[self.start]}"
+            return Fault(what, "objective.start", "say `start: eos`, the id that every text ends with")
+        return None
+
     def cut(self, tokenizer: Tokenizer) -> dict[str, Any]:
-        """`start_id`; raises ValueError where the tokenizer has no such id, or none that ends a text."""
-        for need in ("eos", self.start):
-            if getattr(tokenizer, f"{need}_id", None) is None:
-                raise ValueError(
-                    f"tokenizer `{tokenizer.spec_name}` has no id for {_SAID[need]} (`{need}`), "
-                    + ("by which a target ends" if need == "eos" else "which the decoder is to start with")
-                )
+        """Which id the decoder starts with."""
         return {"start_id": getattr(tokenizer, f"{self.start}_id")}
 
     def build(self, at: Site) -> "Seq2SeqObjective":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from blueprint_registry.objective.token_loss_nn import IGNORED, token_loss
+from blueprint_registry.objective._token_loss_nn import IGNORED, loss_of
 
 if TYPE_CHECKING:
     from blueprint_registry.objective.seq2seq import Seq2seq
@@ -21,7 +21,8 @@ class Seq2SeqObjective:
         self.said = said
 
     def __call__(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss and metrics of `token_loss`; outside training also the likeliest tokens, `predicted` (B, U).
+        """The loss and its metrics (`loss`, `tokens`, the terms of the model's parts); outside training also the
+        likeliest tokens, `predicted` (B, U).
 
         The batch has `input_ids` (B, T), `decoder_input_ids`, one place behind `labels`, and `labels` (B, U); it may
         have `attention_mask` and `decoder_attention_mask`.
@@ -34,7 +35,8 @@ class Seq2SeqObjective:
             decoder_attention_mask=batch.get("decoder_attention_mask"),
             logits=False,
         )
-        loss, metrics = token_loss(self.said, model, out, labels_BU)
+        extra = {"label_smoothing": self.said.label_smoothing, "z_loss": self.said.z_loss} if model.training else {}
+        loss, metrics = loss_of(model, out, labels_BU, **extra)
         if not model.training:
             # Row by row: the logits of a whole batch may be far larger than everything else.
             rows = [model.project(hidden_1UD).argmax(-1) for hidden_1UD in out.hidden.split(1)]  # type: ignore[operator]
