@@ -8,7 +8,8 @@ by the part itself, and joins what training minimises; any other is a statistic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from blueprint.component import Component, Faults, Site
@@ -24,8 +25,13 @@ class Attention(Component, kind="attention"):
     """The sequence mixer of a block: how tokens see each other.
 
     Module: `(x_BTD, flow, state=None) -> (x_BTD, terms)`. One that decodes step by step has the trait `incremental`
-    and offers `new_state(batch, length, dtype, device)`; without it, decoding runs the whole prefix each time.
+    and offers `new_state(batch, length, dtype, device)`; without it, decoding runs the whole prefix each time. One with
+    the trait `memory` also builds at a site that is `across`: there it reads `flow.memory`, what it computes of that
+    once lives in its state, and `visible` is what of the memory it sees.
     """
+
+    #: Fields that speak of the places of tokens in one sequence, and so mean nothing across: what stands there then.
+    across: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
     def visible(self, at: Site) -> Visible | None:
         """Which keys a query may see here, or None where the mixer is no attention."""
@@ -70,7 +76,9 @@ class FeedForward(Component, kind="feed_forward"):
 class Block(Component, kind="block"):
     """One layer: a mixer and a feed-forward with their norms and residuals.
 
-    Module: `(x_BTD, flow, state=None) -> (x_BTD, terms)` and `new_state` as a mixer's.
+    Module: `(x_BTD, flow, state=None) -> (x_BTD, terms)` and `new_state` as a mixer's. A block that can read a memory
+    (`at.memory`) does so by an attention called `cross_attention`, which its site marks as `across`; in a stack that has
+    a memory, what is not said of it is what `attention` says.
     """
 
 

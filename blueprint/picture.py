@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import io
+import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blueprint.component import Component
-from blueprint.render import groups, ranges, summary, wrapped
+from blueprint.render import around, groups, ranges, summary, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +44,14 @@ class _Box:
     inside: list[_Box] = field(default_factory=list)
     beside: str = ""
     alternates: bool = False
+    #: Where one stack ends and another begins: what leaves the one, and what enters the other.
+    leaves: str = ""
+    enters: str = ""
+
+    @property
+    def gap(self) -> float:
+        """The room above."""
+        return 4 * _GAP if self.leaves else _GAP
 
     @property
     def height(self) -> float:
@@ -55,7 +64,7 @@ def picture(plan: Plan, form: str = "png", note: str = "") -> bytes:
     from matplotlib.figure import Figure
 
     boxes, colours = _boxes(plan)
-    height = sum(box.height + _GAP for box in boxes) + 2.1
+    height = sum(box.height + box.gap for box in boxes) + 2.1
     figure = Figure(figsize=(_WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, _WIDTH)
@@ -86,7 +95,7 @@ def _sizes(plan: Plan) -> str:
         f"d_model {site.d_model}",
         f"vocabulary {site.vocab_size:,}" if site.vocab_size else "",
         f"up to {site.max_length:,} tokens" if site.max_length else "",
-        "causal" if site.causal else "bidirectional",
+        "" if len(plan.stacks) > 1 else "causal" if site.causal else "bidirectional",
         f"plan {plan.hash}",
     )
     return " · ".join(filter(None, facts))
@@ -94,20 +103,26 @@ def _sizes(plan: Plan) -> str:
 
 def _boxes(plan: Plan) -> tuple[list[_Box], dict[tuple[str, int], str]]:
     """The boxes from the bottom up, and the colour of every layer."""
-    outside = [(name, part) for name, part, _ in plan.model.parts(plan.site) if part.kind != "init"]
-    below, above = outside[:1], outside[1:]
-    boxes = [_part(name, part, 78) for name, part in below]
+    outside = {name: part for name, part, _ in plan.model.parts(plan.site) if part.kind != "init"}
+    boxes: list[_Box] = []
     colours: dict[tuple[str, int], str] = {}
-    each = groups(plan)
-    alternates = any("," in ranges(indices) for _, indices, _ in each)
-    for number, (side, indices, layer) in enumerate(each):
-        colour = _LAYERS[number % len(_LAYERS)]
-        colours |= {(side, index): colour for index in indices}
-        if number < _MOST:
-            boxes.append(_group(f"{side} " if len(plan.stacks) > 1 else "", indices, layer, colour, alternates))
-    if len(each) > _MOST:
-        boxes.append(_Box(f"and {len(each) - _MOST} more kinds of layers"))
-    return [*boxes, *(_part(name, part, 78) for name, part in above)], colours
+    numbers = itertools.count()
+    for side in plan.stacks:
+        before, after = around(plan, side)
+        if boxes:
+            boxes[-1].leaves, boxes[-1].enters = f"memory, for the {side}", f"{side}'s tokens"
+        boxes += [_part(name, outside.pop(name), 78) for name in before if name in outside]
+        each = [(indices, layer) for of, indices, layer in groups(plan) if of == side]
+        alternates = any("," in ranges(indices) for indices, _ in each)
+        for place, (indices, layer) in enumerate(each):
+            colour = _LAYERS[next(numbers) % len(_LAYERS)]
+            colours |= {(side, index): colour for index in indices}
+            if place < _MOST:
+                boxes.append(_group(f"{side} " if len(plan.stacks) > 1 else "", indices, layer, colour, alternates))
+        if len(each) > _MOST:
+            boxes.append(_Box(f"and {len(each) - _MOST} more kinds of layers"))
+        boxes += [_part(name, outside.pop(name), 78) for name in after if name in outside]
+    return [*boxes, *(_part(name, part, 78) for name, part in outside.items())], colours
 
 
 def _part(name: str, part: Component, width: int) -> _Box:
@@ -145,9 +160,15 @@ def _stack(axes: Axes, boxes: list[_Box]) -> None:
     for box, above in zip(boxes, [*boxes[1:], None], strict=True):
         _draw(axes, box, _LEFT, _RIGHT, bottom)
         # Layers that alternate have no one order: the column of the depth shows it.
-        if not (box.alternates and above is not None and above.alternates):
-            _arrow(axes, middle, bottom + box.height, bottom + box.height + _GAP)
-        bottom += box.height + _GAP
+        top = bottom + box.height
+        if box.leaves:
+            _arrow(axes, middle, top, top + _GAP)
+            axes.text(middle + 0.15, top + 0.8 * _GAP, box.leaves, fontsize=8, va="center", style="italic")
+            axes.text(middle, top + 2.4 * _GAP, box.enters, fontsize=9, ha="center", va="center", style="italic")
+            _arrow(axes, middle, top + 3 * _GAP, top + 4 * _GAP)
+        elif not (box.alternates and above is not None and above.alternates):
+            _arrow(axes, middle, top, top + _GAP)
+        bottom = top + box.gap
     axes.text(middle, bottom + 0.12, "output", fontsize=9, ha="center", va="center", style="italic")
 
 
@@ -205,4 +226,5 @@ def _depth(axes: Axes, plan: Plan, colours: dict[tuple[str, int], str], height: 
                     va="center",
                     color="white",
                 )
-        axes.text(x + width / 2, bottom + len(stack) * cell + 0.12, "depth", fontsize=7, ha="center", color="#555555")
+        title = "depth" if len(plan.stacks) == 1 else side
+        axes.text(x + width / 2, bottom + len(stack) * cell + 0.12, title, fontsize=7, ha="center", color="#555555")

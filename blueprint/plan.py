@@ -14,7 +14,7 @@ from blueprint.component import Component, Fault, Means, Section, Site
 from blueprint.diagnosis import Problem, SpecError
 from blueprint.kinds import Block
 from blueprint.schema.faults import part_faults
-from blueprint.schema.layers import Stack
+from blueprint.schema.layers import LAYERED, Depth
 from blueprint.schema.model import Model
 from blueprint.schema.spec import Spec
 from blueprint.tree import Scalar, find
@@ -56,8 +56,11 @@ class Plan:
 
     def to_plain(self, *, means: bool = True, defaults: bool = True) -> dict[str, Any]:
         """The whole plan as plain values, without what tells by which means it is computed, or without defaults."""
-        skip = set(Stack.model_fields) - {"d_model", "layers", "max_length", "causal", "final_norm"}
+        skip = LAYERED | self.model.common
         own = {k: v for k, v in described(self.model, means, defaults).items() if k not in skip or k == "type"}
+        for key in own.keys() & type(self.model).model_fields:
+            if isinstance(getattr(self.model, key), Depth):
+                own[key] = {k: v for k, v in own[key].items() if k not in LAYERED}
         stacks = {
             side: [layer.to_plain(means=means, defaults=defaults) for layer in stack]
             for side, stack in self.stacks.items()
@@ -93,12 +96,11 @@ class Plan:
             said = getattr(self.site, key)
             small[key] = value if said is None and key == "vocab_size" else said if said is None else min(said, value)
         site = replace(self.site, **small, width=small["d_model"])
-        stacks = {side: _fewer(stack, site) for side, stack in self.stacks.items()}
-        changed = {name: part.miniature(at) for name, part, at in self.model.parts(site)}
-        update = {**changed, **{k: v for k, v in small.items() if k in type(self.model).model_fields}}
-        if len(stacks) == 1:
-            update["layers"] = len(next(iter(stacks.values())))
-        return replace(self, model=self.model.model_copy(update=update), site=site, stacks=stacks)
+        kept = {side: _kept(stack) for side, stack in self.stacks.items()}
+        model = self.model.shrunk(site, {side: len(indices) for side, indices in kept.items()})
+        sites = model.sites(site)
+        stacks = {side: _fewer(stack, kept[side], sites[side]) for side, stack in self.stacks.items()}
+        return replace(self, model=model, site=site, stacks=stacks)
 
     def __str__(self) -> str:
         from blueprint.render import plan_text
@@ -116,14 +118,16 @@ def plan(spec: Spec) -> Plan:
     filled = _filled_parts(model, site)
     seen: dict[str, Block] = {}
     stacks: dict[str, tuple[PlanLayer, ...]] = {}
+    sites = model.sites(site)
     for side, stack in model.stacks().items():
         layers = []
-        for layer in stack.layer_list(site):
+        for layer in stack.layer_list(sites[side]):
             try:
                 block = layer.block.filled(layer.site)
             except ArithmeticFault as error:
                 # Judged at the first layer that uses it, an expression of the layer may still fail in another.
-                faults = part_faults(layer.block, layer.site, f"model.{layer.variant}")
+                steps = ("model", sites[side].path, layer.variant)
+                faults = part_faults(layer.block, layer.site, ".".join(filter(None, steps)))
                 raise SpecError([_placed(spec, fault) for fault in faults]) from error
             # Equal layers are one object, so that whoever walks the plan can do the work once.
             block = seen.setdefault(repr(described(block)), block)
@@ -176,10 +180,9 @@ def _described(value: Any, means: bool, defaults: bool) -> Any:
 
 
 def _filled_parts(model: Model, site: Site) -> Model:
-    update: dict[str, Any] = {name: part.filled(at) for name, part, at in model.parts(site)}
-    if "vocab_size" in type(model).model_fields:
-        update["vocab_size"] = site.vocab_size
-    return model.model_copy(update=update)
+    filled = model.with_parts({name: part.filled(at) for name, part, at in model.parts(site)})
+    known = "vocab_size" in type(model).model_fields
+    return filled.model_copy(update={"vocab_size": site.vocab_size}) if known else filled
 
 
 def _placed(spec: Spec, fault: Fault) -> Problem:
@@ -198,8 +201,8 @@ def _walk(part: Component, site: Site) -> Iterator[tuple[str, Component, Site]]:
         yield from _walk(inner, at)
 
 
-def _fewer(stack: tuple[PlanLayer, ...], site: Site) -> tuple[PlanLayer, ...]:
-    """The first two of every distinct layer, and the layers whose weights they use, renumbered."""
+def _kept(stack: tuple[PlanLayer, ...]) -> list[int]:
+    """The first two of every distinct layer, and the layers whose weights they use."""
     wanted: set[int] = set()
     counts: dict[int, int] = {}
     for index, layer in enumerate(stack):
@@ -207,7 +210,11 @@ def _fewer(stack: tuple[PlanLayer, ...], site: Site) -> tuple[PlanLayer, ...]:
         counts[which] = counts.get(which, 0) + 1
         if counts[which] <= 2:
             wanted |= {layer.weights_of, index}
-    kept = sorted(wanted)
+    return sorted(wanted)
+
+
+def _fewer(stack: tuple[PlanLayer, ...], kept: list[int], site: Site) -> tuple[PlanLayer, ...]:
+    """These layers of a stack made small, renumbered; `site` is the small stack's."""
     out = []
     for new, index in enumerate(kept):
         layer = stack[index]

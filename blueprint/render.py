@@ -59,23 +59,32 @@ def _model_line(plan: Plan) -> str:
         f"d_model {site.d_model}",
         f"vocab_size {site.vocab_size}" if site.vocab_size else "",
         f"max_length {site.max_length}" if site.max_length else "no longest length",
-        "causal" if site.causal else "bidirectional",
+        "" if len(depths) > 1 else "causal" if site.causal else "bidirectional",
     ]
     return _SIGN.join(fact for fact in facts if fact)
 
 
 def _rows(plan: Plan) -> Iterator[tuple[str, str]]:
     """(name, what it is) of every line, in the order data takes."""
-    outside = {name: part for name, part, _ in plan.model.parts(plan.site)}
-    first = next(iter(outside), None)
-    if first is not None:
-        yield first, summary(outside.pop(first))
-    for side, indices, layer in groups(plan):
-        yield from _group_rows(f"{side} " if len(plan.stacks) > 1 else "", indices, layer, plan)
-    for name, part in outside.items():
+    beside = {name: part for name, part, _ in plan.model.parts(plan.site)}
+    for side in plan.stacks:
+        before, after = around(plan, side)
+        yield from ((name, summary(beside.pop(name))) for name in before)
+        for of, indices, layer in groups(plan):
+            if of == side:
+                yield from _group_rows(f"{side} " if len(plan.stacks) > 1 else "", indices, layer, plan)
+        yield from ((name, summary(beside.pop(name))) for name in after)
+    for name, part in beside.items():
         yield name, summary(part)
     if plan.site.float32:
         yield "in float32", ", ".join(sorted(plan.site.float32))
+
+
+def around(plan: Plan, side: str) -> tuple[list[str], list[str]]:
+    """The names of the parts before and after the layers of a stack; what comes after all stacks is no one's."""
+    names = [name for name, _, _ in plan.model.parts(plan.site)]
+    own = [name for name in names if name.startswith(f"{side}.")] if len(plan.stacks) > 1 else names[:1]
+    return own[:1], own[1:]
 
 
 def groups(plan: Plan) -> list[tuple[str, list[int], PlanLayer]]:
@@ -154,7 +163,7 @@ def summary(part: Section, without: frozenset[str] = frozenset(), sign: str = _S
             continue
         value = getattr(part, name)
         parted = isinstance(value, Section) or (isinstance(value, list) and any(isinstance(v, Section) for v in value))
-        default = ... if info.is_required() or info.default_factory is not None else info.default
+        default = part.default(name)
         # Parts are named even where they are the default: a reader wants to see which they are.
         if parted or value != default:
             facts.append(fact(info.alias or name, value))

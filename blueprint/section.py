@@ -24,6 +24,9 @@ class FromItsFile:
 #: a spec that was read holds it absolute.
 FilePath = Annotated[str, FromItsFile()]
 
+#: What lies under a field that is merged over all that its section says.
+WHOLE = "."
+
 
 class Section(BaseModel):
     """A part of a spec with fixed fields: frozen, strict (`"8"` is no number), nothing extra."""
@@ -31,7 +34,8 @@ class Section(BaseModel):
     # The strings below fields describe them: `blueprint.describe` reads those, and only when somebody asks.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
 
-    #: Fields that are merged over another field of the section (variants over the common block).
+    #: Fields that are merged over another field of the section (variants over the common block), or over the section
+    #: itself where that is called `WHOLE` (a side over what both sides have in common).
     underlay: ClassVar[dict[str, str]] = {}
 
     @classmethod

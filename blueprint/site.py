@@ -58,7 +58,9 @@ class Site:
     `d_model` is the stream's width, `width` the width of what this part works on (a head, say); `layer` counts from 0
     of `layers`; `heads`, `kv_heads` and `head_dim` are set inside an attention, `table`, the width of the embedding's
     token table (None: there is none), for a head; `float32` names the roles that
-    compute in float32 under a 16-bit precision (None: there is no such precision to keep them from).
+    compute in float32 under a 16-bit precision (None: there is no such precision to keep them from). `memory` is the
+    width of another stack's output that layers of this one may read (None: there is none); where `across` is true, the
+    part reads it in place of the tokens beside its own.
     """
 
     d_model: int
@@ -74,6 +76,8 @@ class Site:
     kv_heads: int | None = None
     head_dim: int | None = None
     table: int | None = None
+    memory: int | None = None
+    across: bool = False
     dropout: float = 0.0
     float32: frozenset[str] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)

@@ -16,6 +16,7 @@ import torch
 import blueprint as bp
 from blueprint.component import Section
 from blueprint.inference.prompt import room
+from blueprint.model.trial import run
 from blueprint.plan import Plan
 from blueprint.registry import kinds, member, names
 from blueprint.schema.shape import Shape, fields
@@ -28,6 +29,11 @@ WIDE = {"feed_forward": {"d_ff": 40}}
 
 #: Where a kind shows: frequencies are many only in a wide head.
 AROUND: dict[str, dict[str, Any]] = {"rope_scaling": {"model.block.attention.head_dim": 64}}
+#: Keys that show elsewhere than where a component stands first: the path there, in a model of that type.
+ELSEWHERE = {
+    "sequential.cross_attention": ("encoder_decoder", "model.decoder.block"),
+    "sequential.cross_attention_norm": ("encoder_decoder", "model.decoder.block"),
+}
 
 COOLING = {"scale": 0.5, "floor": 4}
 YARN = {"factor": 4.0, "original_length": 64, "beta_fast": 4.0}
@@ -60,6 +66,15 @@ OTHERS: dict[str, list[Any]] = {
     "decoder.overrides": [{"1": WIDE}, {"-1": {"attention": {"bias": True}}}],
     "decoder.share": [[0, 0]],
     "decoder.max_length": [20],
+    "encoder_decoder.encoder": [{"layers": 3}],
+    "encoder_decoder.decoder": [{"layers": 3}],
+    "encoder_decoder.encoder.block": [{"type": "parallel", "attention": {"heads": 4}}],
+    "encoder_decoder.embedding": [{"type": "tokens", "norm": "layer"}],
+    "sequential.cross_attention": [
+        {"type": "multi_head", "heads": 4, "bias": True},
+        {"type": "multi_head", "heads": 2},
+    ],
+    "language_model.bias": [True, "fixed"],
     "multi_head.heads": [2, 8],
     "multi_head.kv_heads": [1, 2],
     "multi_head.bias": [True, ["q"], ["k", "v"], ["o"]],
@@ -75,10 +90,20 @@ OTHERS: dict[str, list[Any]] = {
     "rope.fraction": [0.25],
 }
 
-# An encoder's layers are spoken of as a decoder's are.
+# An encoder's layers are spoken of as a decoder's are, and so are those of an encoder-decoder, on each side and both.
+SIDES = ("", "encoder.", "decoder.")
 for _table in (BESIDE, OTHERS):
-    _said = {knob: said for knob, said in _table.items() if knob.startswith("decoder.")}
-    _table |= {knob.replace("decoder.", "encoder."): said for knob, said in _said.items()}
+    for _knob, _said in [each for each in _table.items() if each[0].startswith("decoder.")]:
+        _key = _knob.removeprefix("decoder.")
+        _table.setdefault(f"encoder.{_key}", _said)
+        for _side in SIDES:
+            _there = {f"{_side}{key}": value for key, value in _said.items()} if isinstance(_said, dict) else _said
+            _table.setdefault(f"encoder_decoder.{_side}{_key}", _there)
+# A parallel block reads no memory.
+for _side in ("", "decoder."):
+    OTHERS[f"encoder_decoder.{_side}block"] = [
+        {"type": "sequential", "placement": "sandwich", "attention": {"heads": 4}}
+    ]
 
 #: Keys that change how the model is computed, not what it is: these, and only these, leave the hash as it is.
 HOW = {"multi_head.backend"}
@@ -165,11 +190,12 @@ def model_of(said: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
     ids = torch.randint(TINY["vocab_size"] // 2, (2, LENGTH), generator=torch.Generator().manual_seed(1))
     documents = torch.arange(LENGTH).div(LENGTH // 3, rounding_mode="floor").expand(2, -1)
     with torch.no_grad():
-        seen["output"] = model.eval()(ids).logits
-        seen["output of few"] = model(ids[:, : LENGTH // 3]).logits
-        seen["output of documents"] = model(ids, segment_ids=documents).logits
+        seen["output"] = run(model.eval(), ids).logits
+        seen["output of few"] = run(model, ids[:, : LENGTH // 3]).logits
+        if "encodes" not in plan.model.traits:
+            seen["output of documents"] = model(ids, segment_ids=documents).logits
         torch.manual_seed(0)
-        seen["output in training"] = model.train()(ids).logits
+        seen["output in training"] = run(model.train(), ids).logits
     seen["longest"] = [fits(model, length) for length in (20, 32, 48)]
     return plan, seen
 
@@ -202,13 +228,22 @@ def backends(plan: Plan) -> list[Any]:
 
 def base(kind: str, name: str, knob: str) -> tuple[dict[str, Any], str]:
     """A spec in which a key shows, and the path of its component."""
-    path = ".".join(place(kind))
+    model, path = ELSEWHERE.get(knob, ("", ".".join(place(kind))))
     beside = BESIDE.get(knob, BESIDE.get(name, {}))
     said = tiny(kind, name, None if kind == "model" or not beside else beside)
     around = {f"{path}.{key}": value for key, value in beside.items()} if kind == "model" else AROUND.get(kind, {})
     for where, value in around.items():
         put(said, where, value)
+    if model:
+        said["model"]["type"] = model
     return said, path
+
+
+def standing(spec: Mapping[str, Any], path: str, key: str) -> Any:
+    """What a key says; where a side says nothing, what both say."""
+    found = at(spec, f"{path}.{key}")
+    side, _, common = key.partition(".")
+    return at(spec, f"{path}.{common}") if found is None and f"{side}." in SIDES else found
 
 
 @pytest.mark.parametrize(("kind", "name", "key"), KNOBS, ids=lambda word: word)
@@ -217,7 +252,7 @@ def test_every_key_of_a_model_changes_it(kind: str, name: str, key: str) -> None
     shape = dict(keys(member(kind, name)))[key]
     said, path = base(kind, name, knob)
     plan, seen = model_of(said)
-    now = at(bp.load(said).to_plain(), f"{path}.{key}")
+    now = standing(bp.load(said).to_plain(), path, key)
     tried = [value for value in others(knob, shape, now) if value != now]
     # What a slot with one member can say, the member's own keys say.
     assert tried or len(names(shape.kind)) == 1, f"no other value is known for {knob} (now {now!r})"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
+
 from blueprint.cost import flops, memory, parameters
 from blueprint.cost.reduce import measured
 from blueprint.cost.report import Cost, Memory
@@ -109,10 +111,16 @@ def _cache(
     if length is None:
         unknown["cache_bytes"] = _NO_LENGTH
 
+    at = length or 1
+
     def bytes_at(rows: int, tokens: int) -> int:
-        held: int = model.new_state(rows, tokens).nbytes
+        state = model.new_state(rows, tokens)
+        if "encodes" in model.plan.model.traits:
+            # Keys and values of the source are there once a token has been written.
+            one = torch.zeros(rows, 1, dtype=torch.int64, device="meta")
+            model(one.expand(rows, at), decoder_input_ids=one, state=state, logits=False)
+        held: int = state.nbytes
         return held
 
-    at = length or 1
     one_more = known(names, lambda: bytes_at(1, at + 1) - bytes_at(1, at))
     return one_more, None if one_more is None or length is None else bytes_at(batch, length)

@@ -6,6 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from blueprint.model.build import build_plan
+from blueprint.model.trial import run
 from blueprint.ops import Meter
 from blueprint.plan import Plan
 
@@ -19,7 +20,7 @@ def operations(plan: Plan, length: int, batch: int) -> dict[str, int]:
     model = build_plan(plan, device="meta").train()
     ids_BT = torch.zeros(batch, length, dtype=torch.int64, device="meta")
     with Meter() as meter, FlopCounterMode(display=False) as counter:
-        out = model(ids_BT)
+        out = run(model, ids_BT)
         attention, forward = meter.flops, counter.get_total_flops()
         (out.logits.sum() + sum(term.sum() for term in out.terms.values())).backward()
         both = counter.get_total_flops()

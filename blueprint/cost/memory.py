@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from blueprint.model.build import build_plan, with_hook
+from blueprint.model.trial import run
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
 
@@ -56,7 +57,7 @@ Loss = Callable[[Any, dict[str, Tensor]], tuple[Tensor, Any]]
 
 def plain_loss(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
     """A loss that costs next to nothing: for what a layer adds, the objective does not matter."""
-    return model(batch["input_ids"], logits=False).hidden.sum(), {}
+    return run(model, batch["input_ids"], logits=False).hidden.sum(), {}
 
 
 def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss) -> dict[str, int]:

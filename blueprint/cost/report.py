@@ -72,7 +72,8 @@ class Cost:
     looked up counts whole. Operations are those of matrix products, convolutions and attention, a multiplication with
     its addition being two; attention counts the visible pairs alone. `flops_per_token` is the forward's mean over a
     sequence of `length`; `flops_training` is forward and backward of one batch. `cache_bytes_per_token` is what one
-    more token of one sequence adds at `length`, `cache_bytes` what the whole batch holds there.
+    more token of one sequence adds at `length`, `cache_bytes` what the whole batch holds there. A model that reads a
+    source and writes a target is taken to do so with `length` tokens each.
     """
 
     name: str
@@ -138,9 +139,11 @@ class Cost:
             yield part, f"{number:,}", f"{number / max(1, self.parameters):.1%}"
         yield "total", f"{self.parameters:,}", ""
         yield "active for a token", f"{self.active_parameters:,}", ""
+        sides = {layers.side for layers in self.layers}
         for layers in self.layers:
             shared = "" if layers.own == len(layers.indices) else f", {layers.own} with weights of their own"
             name = f"layer {layers.span}" if len(layers.indices) == 1 else f"layers {layers.span}, each"
+            name = f"{layers.side} {name}" if len(sides) > 1 else name
             yield name, f"{layers.parameters:,}", f"{layers.variant}{shared}"
 
     def _operation_rows(self) -> Iterator[tuple[str, str, str]]:

@@ -26,7 +26,8 @@ def build_plan(plan: Plan, *, device: torch.device | str = "cpu", seed: int = 0)
         return model
     init = next((part.build(at) for name, part, at in plan.model.parts(plan.site) if name == "init"), None)
     if init is not None:
-        initialise(model, init, seed, plan.site.layers)
+        depths = {at.path: at.layers for at in plan.model.sites(plan.site).values()}
+        initialise(model, init, seed, depths)
     return model.to(target)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from blueprint.model.output import ModelState, Output, default_dtype
+from blueprint.model.output import ModelState, Output
 from blueprint.model.stack import StackModel
 
 
@@ -44,15 +42,10 @@ class DecoderModel(StackModel):
     @property
     def incremental(self) -> bool:
         """Whether the model decodes step by step with a state."""
-        return all(getattr(layer, "incremental", hasattr(layer, "new_state")) for layer in self.layers)
+        return self.steps
 
     def new_state(
         self, batch: int, length: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> ModelState:
         """A state for `batch` sequences of up to `length` tokens; raises TypeError where a layer has none."""
-        if not self.incremental:
-            raise TypeError("a layer of this model has no state: decode without one")
-        dtype = dtype or default_dtype(self)
-        device = device or next(self.parameters()).device
-        layers: list[Any] = list(self.layers)
-        return ModelState([layer.new_state(batch, length, dtype, device) for layer in layers])
+        return ModelState(self.layer_states(batch, length, dtype, device))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,19 +19,27 @@ def name_seed(seed: int, name: str) -> int:
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, init: Any, seed: int, layers: int) -> None:
+def initialise(model: nn.Module, init: Any, seed: int, depths: Mapping[str, int]) -> None:
     """Fill every weight matrix and table by `init`, zero their biases.
+
+    `depths` is the number of layers of every stack, by the path of its modules: "" for a model that is one stack.
 
     A module with parameters of its own and a `reset_parameters` is asked to set them, under a seed from its name; any
     other parameter keeps the value its constructor gave it.
     """
     for path, module in model.named_modules():
         if isinstance(module, _FILLED):
-            _fill(path, module, init, seed, layers)
+            _fill(path, module, init, seed, _depth(path, depths))
         elif next(module.parameters(recurse=False), None) is not None and hasattr(module, "reset_parameters"):
             with torch.random.fork_rng():
                 torch.manual_seed(name_seed(seed, path))
                 module.reset_parameters()
+
+
+def _depth(path: str, depths: Mapping[str, int]) -> int:
+    """The depth of the stack that a module belongs to; the last one's for what belongs to none."""
+    own = next((depth for stack, depth in depths.items() if path.startswith(f"{stack}.")), None)
+    return next(reversed(depths.values())) if own is None else own
 
 
 def _fill(path: str, module: Any, init: Any, seed: int, layers: int) -> None:

@@ -1,31 +1,30 @@
-"""An embedding, a stack of blocks, a final norm and a head: what decoders and encoders have in common.
+"""An embedding, a stack of blocks, a final norm and a head: what models of layers have in common.
 
 B batch, T tokens, N targets, D model width, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueprint.model.output import ModelState, Output
+from blueprint.model.output import ModelState, Output, default_dtype
 from blueprint.ops import Flow, cross_entropy, merge_terms
-from blueprint.plan import Plan
+from blueprint.plan import Plan, PlanLayer
 
 
-class StackModel(nn.Module):
-    """A model of one stack as its plan says (Vaswani et al., 2017, §3.1)."""
+class Trunk(nn.Module):
+    """An embedding, the layers of one stack and the norm after them: ids to hidden states."""
 
-    def __init__(self, plan: Plan) -> None:
-        super().__init__()
-        self.plan = plan
-        parts = {name: part.build(at) for name, part, at in plan.model.parts(plan.site) if name != "init"}
+    embedding: Any
+
+    def assemble(self, parts: Mapping[str, Any], stack: Sequence[PlanLayer]) -> None:
+        """Take the built `embedding` and `final_norm` (if any), and build the layers."""
         self.embedding = parts["embedding"]
-        (stack,) = plan.stacks.values()
         made: dict[int, nn.Module] = {}
         for layer in stack:
             # Layers that share weights are one module; each still decodes with a state of its own.
@@ -33,52 +32,35 @@ class StackModel(nn.Module):
                 made[layer.site.layer] = layer.block.build(layer.site)
         self.layers = nn.ModuleList(made[layer.weights_of] for layer in stack)
         self.norm = parts.get("final_norm")
-        self.head = parts["head"]
-        self._head_float32 = "head" in (plan.site.float32 or ())
+
+    @property
+    def steps(self) -> bool:
+        """Whether every layer decodes step by step with a state."""
+        return all(getattr(layer, "incremental", hasattr(layer, "new_state")) for layer in self.layers)
+
+    def layer_states(
+        self, batch: int, length: int, dtype: torch.dtype | None, device: torch.device | str | None
+    ) -> list[Any]:
+        """A state for each layer; raises TypeError where one has none."""
+        if not self.steps:
+            raise TypeError("a layer of this model has no state: decode without one")
+        dtype = dtype or default_dtype(self)
+        device = device or next(self.parameters()).device
+        layers: list[Any] = list(self.layers)
+        return [layer.new_state(batch, length, dtype, device) for layer in layers]
+
+    def check_types(self, token_type_ids: Tensor | None) -> None:
+        """Raise TypeError for types of tokens where the embedding tells none apart."""
+        if token_type_ids is not None and getattr(self.embedding, "token_types", None) is None:
+            raise TypeError(
+                "this model has no token types: leave token_type_ids out, or say `token_types` in its embedding"
+            )
 
     @property
     def table_VD(self) -> Tensor | None:
         """The token table that a tied head reads, if the embedding has one."""
         tokens = getattr(self.embedding, "tokens", None)
         return None if tokens is None else tokens.weight
-
-    def run(
-        self,
-        input_ids: Tensor | None,
-        attention_mask: Tensor | None,
-        token_type_ids: Tensor | None,
-        position_ids: Tensor | None,
-        segment_ids: Tensor | None,
-        state: ModelState | None,
-        logits: bool,
-        unused: Mapping[str, Tensor | None],
-    ) -> Output:
-        """What `forward` of every model of one stack does; `unused` are the public face's inputs it does not take."""
-        name = self.plan.model.spec_name
-        given = [key for key, value in unused.items() if value is not None]
-        if input_ids is None or given:
-            what = f"no {', '.join(given)}" if given else "input_ids are missing"
-            raise TypeError(
-                f"{name}s take input_ids, attention_mask, token_type_ids, position_ids and segment_ids: {what}"
-            )
-        if token_type_ids is not None and getattr(self.embedding, "token_types", None) is None:
-            raise TypeError(
-                "this model has no token types: leave token_type_ids out, or say `token_types` in its embedding"
-            )
-        flow = Flow.of(
-            input_ids.shape[0],
-            input_ids.shape[1],
-            input_ids.device,
-            attention_mask,
-            position_ids,
-            segment_ids,
-            seen=None if state is None else state.seen,
-            token_type_ids=token_type_ids,
-        )
-        hidden_BTD, terms = self.trunk(input_ids, flow, state)
-        if state is not None:
-            state.advance(flow)
-        return Output(self.project(hidden_BTD, flow) if logits else None, hidden_BTD, terms)
 
     def trunk(self, ids_BT: Tensor, flow: Flow, state: ModelState | None) -> tuple[Tensor, dict[str, Tensor]]:
         """Ids to the hidden states (B, T, D) that the head reads, with the terms of all layers."""
@@ -89,6 +71,19 @@ class StackModel(nn.Module):
             if found:
                 merge_terms(terms, found)
         return (x_BTD if self.norm is None else self.norm(x_BTD)), terms
+
+
+class Headed(nn.Module):
+    """What a model does with hidden states: logits, or their loss."""
+
+    head: Any
+    table_VD: Tensor | None
+    _head_float32: bool
+
+    def take_head(self, head: nn.Module, plan: Plan) -> None:
+        """Take the built head."""
+        self.head = head
+        self._head_float32 = "head" in (plan.site.float32 or ())
 
     def project(self, hidden_BTD: Tensor, flow: Flow | None = None) -> Tensor:
         """Hidden states to the head's output: logits (B, T, V), or (B, labels) of whole sequences, for which `flow`
@@ -121,6 +116,53 @@ class StackModel(nn.Module):
             more["bias_V"] = None if bias_V is None else bias_V.float()
             hidden_ND = hidden_ND.float() if transform is None else transform(hidden_ND.float())
             return cross_entropy(hidden_ND, weight_VD.float(), target_N, **more)
+
+
+class StackModel(Trunk, Headed):
+    """A model of one stack as its plan says (Vaswani et al., 2017, §3.1)."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.plan = plan
+        parts = {name: part.build(at) for name, part, at in plan.model.parts(plan.site) if name != "init"}
+        (stack,) = plan.stacks.values()
+        self.assemble(parts, stack)
+        self.take_head(parts["head"], plan)
+
+    def run(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None,
+        token_type_ids: Tensor | None,
+        position_ids: Tensor | None,
+        segment_ids: Tensor | None,
+        state: ModelState | None,
+        logits: bool,
+        unused: Mapping[str, Tensor | None],
+    ) -> Output:
+        """What `forward` of every model of one stack does; `unused` are the public face's inputs it does not take."""
+        name = self.plan.model.spec_name
+        given = [key for key, value in unused.items() if value is not None]
+        if input_ids is None or given:
+            what = f"no {', '.join(given)}" if given else "input_ids are missing"
+            raise TypeError(
+                f"{name}s take input_ids, attention_mask, token_type_ids, position_ids and segment_ids: {what}"
+            )
+        self.check_types(token_type_ids)
+        flow = Flow.of(
+            input_ids.shape[0],
+            input_ids.shape[1],
+            input_ids.device,
+            attention_mask,
+            position_ids,
+            segment_ids,
+            seen=None if state is None else state.seen,
+            token_type_ids=token_type_ids,
+        )
+        hidden_BTD, terms = self.trunk(input_ids, flow, state)
+        if state is not None:
+            state.advance(flow)
+        return Output(self.project(hidden_BTD, flow) if logits else None, hidden_BTD, terms)
 
     @property
     def incremental(self) -> bool:

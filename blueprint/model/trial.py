@@ -10,6 +10,7 @@ from torch import Tensor
 
 from blueprint.component import Site
 from blueprint.ops import with_losses
+from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
 
 Loss = Callable[[Any, Mapping[str, Any]], tuple[Tensor, Any]]
@@ -23,7 +24,21 @@ def trial_loss(spec: Spec, site: Site) -> Loss:
     return loss
 
 
+def run(model: Any, ids_BT: Tensor, keep_BT: Tensor | None = None, **options: Any) -> Any:
+    """What a model gives for ids (B, T) of which `keep_BT` (B, T) are no padding: to one that reads a source and writes
+    a target, they are both.
+    """
+    return model(**trial_batch(model.plan, ids_BT, keep_BT), **options)
+
+
+def trial_batch(plan: Plan, ids_BT: Tensor, keep_BT: Tensor | None = None) -> dict[str, Tensor]:
+    """The inputs that a plan's model takes, made of ids (B, T)."""
+    masks = {} if keep_BT is None else {"attention_mask": keep_BT}
+    inputs = {"input_ids": ids_BT, **masks}
+    return {**inputs, **{f"decoder_{k}": v for k, v in inputs.items()}} if "encodes" in plan.model.traits else inputs
+
+
 def mean_square(model: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Any]:
     """The mean square of what the head gives, with the losses of all layers."""
-    out = model(batch["input_ids"])
+    out = run(model, batch["input_ids"])
     return with_losses(out.logits.float().square().mean(), out.terms), {}

@@ -5,6 +5,7 @@ from blueprint.ops.cross_entropy import cross_entropy
 from blueprint.ops.flow import Flow
 from blueprint.ops.keys import Keys
 from blueprint.ops.linear import Embedding, Linear
+from blueprint.ops.memory import Memory, MemoryState
 from blueprint.ops.meter import Meter
 from blueprint.ops.rotary import angles, rotate
 from blueprint.ops.state import KVState, State
@@ -16,6 +17,8 @@ __all__ = [
     "KVState",
     "Keys",
     "Linear",
+    "Memory",
+    "MemoryState",
     "Meter",
     "State",
     "angles",

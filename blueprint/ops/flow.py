@@ -24,7 +24,8 @@ class Flow:
     tokens, and what masks read. They are the same tensor unless positions were given or documents restart them.
     `plain` means: order is 0, 1, 2 … in every row, nothing padded, nothing before.
     `past` and `seen` count each row's kept tokens before and after this forward: an int as long as all rows agree,
-    else (B,). `shared` holds the parts a stack shares, `memo` what is worked out once for all layers.
+    else (B,). `shared` holds the parts a stack shares, `memory` is a `blueprint.ops.Memory` that layers may read, and
+    `memo` holds what is worked out once for all layers.
     """
 
     position_BT: Tensor

@@ -17,6 +17,7 @@ from blueprint.registry import members
 from blueprint.schema.json_leaf import INTERPOLATION, INTERPOLATION_TEXT, Json, any_of, leaf
 from blueprint.schema.shape import Shape, fields
 from blueprint.schema.spec import Spec
+from blueprint.section import WHOLE
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -116,7 +117,7 @@ class _Writer:
         if cls is Spec:
             properties |= FILE_KEYS
         # A field that others are merged over need be whole only where it stands alone.
-        under = set(cls.underlay.values())
+        under = set(cls.underlay.values()) - {WHOLE}
         shapes = fields(cls)
         for name, info in cls.model_fields.items():
             key = info.alias or name

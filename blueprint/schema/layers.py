@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -11,7 +11,9 @@ from pydantic import PositiveInt
 from blueprint.component import Fault, Faults, Section, Site, rule, slot
 from blueprint.diagnosis import nearest
 from blueprint.kinds import Block, Norm
+from blueprint.schema.crossing import crossed
 from blueprint.schema.merge import merge
+from blueprint.schema.parting import difference
 from blueprint.schema.shape import Shape, fields
 from blueprint.tree import Entry, Map, Node, Scalar, Seq
 
@@ -29,19 +31,24 @@ class Layer:
     weights_of: int
 
 
-class Stack(Section):
-    """Layers and what they share; mixed into the model types."""
-
-    underlay: ClassVar[dict[str, str]] = {"blocks": "block", "overrides": "block"}
+class Width(Section):
+    """The width that everything in a model shares."""
 
     d_model: PositiveInt
     """Width of the stream between layers."""
+
+
+class Depth(Section):
+    """Layers and what they share, in the language of layers that differ."""
+
+    underlay: ClassVar[dict[str, str]] = {"blocks": "block", "overrides": "block"}
+    #: Whether the layers have another stack's memory to read.
+    reads: ClassVar[bool] = False
+
     layers: PositiveInt
     """Number of layers."""
     max_length: PositiveInt | None = None
     """Longest sequence, in tokens, that the model is made for; needed by learned positions."""
-    causal: bool = True
-    """Whether a token sees only itself and earlier ones."""
     norm: Norm = slot("rms")
     """The norm that every norm of the model inherits and may change."""
     block: Block | None = slot("sequential")
@@ -84,7 +91,36 @@ class Stack(Section):
         if pattern and blocks and COMMON not in pattern:
             span = common.span if common is not None else node.span
             node = node.with_entry(Entry("block", span, Scalar(None, span)))
+        return cls._crossed(node, shape)
+
+    @classmethod
+    def _crossed(cls, node: Map, shape: Shape) -> Map:
+        """Every block's cross-attention written out."""
+        if "block" in node.entries:
+            entry = node.entries["block"]
+            node = node.with_entry(replace(entry, value=crossed(entry.value, shape, cls.reads)))
+        for key in ("blocks", "overrides"):
+            entry = node.entries.get(key)
+            if entry is not None and isinstance(entry.value, Map):
+                each = {k: replace(e, value=crossed(e.value, shape, cls.reads)) for k, e in entry.value.entries.items()}
+                node = node.with_entry(replace(entry, value=replace(entry.value, entries=each)))
         return node
+
+    def to_plain(self, *, defaults: bool = True, inherited: Mapping[str, Section] | None = None) -> dict[str, Any]:
+        """As plain values that read back to an equal stack; without defaults, variants say what differs in them."""
+        said = super().to_plain(defaults=defaults, inherited=inherited)
+        for name in () if defaults else ("blocks", "overrides"):
+            for key, block in getattr(self, name).items():
+                under = self.under(name, key)
+                if under is not None and type(under) is type(block):
+                    said[name][key] = difference(block.to_plain(), under.to_plain())
+        return said
+
+    def under(self, name: str, key: str) -> Block | None:
+        """The block that a variant, `blocks` or `overrides` by its key, is merged over."""
+        index = layer_index(key, self.layers) if name == "overrides" else None
+        found = self.pattern[index % len(self.pattern)] if index is not None and self.pattern else COMMON
+        return self.blocks.get(found, self.block)
 
     def layer_list(self, site: Site) -> list[Layer]:
         """Every layer with its variant, block and site."""
@@ -153,6 +189,17 @@ class Stack(Section):
                     f"one is `{names[first]}`, the other `{names[index]}`"
                 )
         return None
+
+
+class Stack(Depth, Width):
+    """A model's one stack of layers; mixed into the model types."""
+
+    causal: bool = True
+    """Whether a token sees only itself and earlier ones."""
+
+
+#: Fields that say what layers are: a plan has them written out.
+LAYERED = frozenset({"norm", "block", "blocks", "pattern", "overrides", "share"})
 
 
 def _items(node: Node | None) -> tuple[Node, ...]:

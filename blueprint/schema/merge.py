@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from blueprint.component import Section
 from blueprint.registry import UnknownComponent, member
 from blueprint.schema.shape import Shape, fields
+from blueprint.section import WHOLE
 from blueprint.tree import Entry, Map, Node, Scalar, Seq
 
 
@@ -102,7 +103,11 @@ def _below(
     """The node that lies under `key`: by the section's `underlay`, or the same key of what lies under the whole."""
     if cls is not None and key in cls.underlay:
         common = cls.underlay[key]
-        node = entries[common].value if common in entries else Map({}, whole.span)
+        if common == WHOLE:
+            return Map(dict(entries), whole.span)
+        # What this whole lies over may say it.
+        lower = around.under.get(common) if isinstance(around.under, Map) else None
+        node = entries[common].value if common in entries else lower or Map({}, whole.span)
         known = fields(cls).get(common)
         name = known.type_name(None) if known is not None and known.form == "slot" else None
         if name is None or not isinstance(node, Map) or "type" in node.entries:

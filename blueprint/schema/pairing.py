@@ -16,9 +16,9 @@ class Pairing(Section):
 
     @rule("model", "data")
     def _length(model: Any, data: Data | None) -> Faults:
-        longest = getattr(model, "max_length", None)
         if data is None:
             return None
+        longest = model.longest
         if data.source.gives == IMAGES:
             return None
         if data.length is None:

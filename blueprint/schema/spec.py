@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, PrivateA
 
 from blueprint.component import Component, Fault, Faults, Section, rule, slot
 from blueprint.kinds import Objective, Optimizer, Schedule, Tokenizer
+from blueprint.schema import encoder_decoder  # noqa: F401  (registers its type)
 from blueprint.schema.data import Data
 from blueprint.schema.model import Model
 from blueprint.schema.pairing import Pairing

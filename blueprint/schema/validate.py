@@ -24,6 +24,7 @@ from blueprint.schema.faults import judged
 from blueprint.schema.paths import rooted
 from blueprint.schema.placing import Places, apart, as_map, elsewhere, inherited, label, placed, reached, written
 from blueprint.schema.shape import Shape, fields
+from blueprint.section import WHOLE
 from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, find, from_plain, plain
 from blueprint.unknown import UNKNOWN
 
@@ -51,6 +52,8 @@ class _Walk:
         self.broken = broken
         #: How often something was not as it should be, here or before (what is broken was reported already).
         self.failures = 0
+        #: By the path of a section that lies over another: keys that somebody misspelt there.
+        self.guessed: dict[tuple[str, ...], set[str]] = {}
 
     @cached_property
     def places(self) -> Places:
@@ -144,12 +147,17 @@ class _Walk:
         before = self.failures
         shapes = fields(cls)
         prepare = getattr(cls, "prepare", None)
+        guesses, above = self.unknown_keys(node, cls, path), self.guessed.get(path, set())
         node = prepare(node) if prepare else node
-        guesses = self.unknown_keys(node, cls, path)
+        # What a side lacks because it is misspelt above was meant for it too.
+        self.guessed |= {(*path, key): guesses for key, under in cls.underlay.items() if under == WHOLE}
         values: dict[str, Any] = {}
         # An inheriting kind's own slot comes first: what it says holds for everything beside and below it.
         for key in sorted(shapes, key=lambda k: not shapes[k].establishes):
             shape, entry = shapes[key], node.entries.get(key)
+            if key in above:
+                values[key] = UNKNOWN
+                continue
             child = entry.value if entry is not None else self.absent(key, shape, cls, path, blame, context, guesses)
             if shape.establishes:
                 said = child if isinstance(child, Map | Scalar) else None
@@ -166,7 +174,7 @@ class _Walk:
                 self.annotate((*path, key), entry)
         known = _with_defaults(cls, values)
         self.faults(node, cls, path, blame, known)
-        if self.failures > before:
+        if self.failures > before or above:
             return cls.partial(known)
         try:
             return cls.model_validate({**values})

@@ -39,7 +39,7 @@ class Form:
     @property
     def length(self) -> int:
         """Tokens in a sample."""
-        found: int = self.data.length or getattr(self.spec.model, "max_length", None)  # type: ignore[assignment]
+        found: int = self.data.length or self.spec.model.longest  # type: ignore[assignment]
         return found
 
     @property

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -25,7 +26,10 @@ PROJECTIONS: tuple[Projection, ...] = ("q", "k", "v", "o")
 class MultiHead(Attention):
     """Multi-head attention (Vaswani et al., 2017, §3.2.2); heads may share keys and values (Ainslie et al., 2023)."""
 
-    traits: ClassVar[frozenset[str]] = frozenset({"causal", "incremental", "exportable"})
+    traits: ClassVar[frozenset[str]] = frozenset({"causal", "incremental", "exportable", "memory"})
+    across: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {"mask": None, "position": "none", "temperature": None, "backend": None}
+    )
 
     heads: PositiveInt
     """How many heads ask: heads of queries."""
@@ -143,6 +147,8 @@ class MultiHead(Attention):
 
     def visible(self, at: Site) -> Visible:
         """What the stack's causality and every mask let a query see."""
+        if at.across:
+            return Visible()
         seen = Visible(ahead=0) if at.causal else Visible()
         for mask in self.masks:
             seen &= mask.visible(at.child("mask"))
@@ -230,6 +236,8 @@ class MultiHead(Attention):
         except ValueError as error:
             yield Fault(f"{error}; say head_dim, or choose heads that divide {at.width}", "heads")
             return
+        if at.across:
+            yield from self._across_faults()
         # A spec may be checked elsewhere than it runs: only what no device can do is refused here.
         refusals = [self._refusal(at, device) for device in ("cuda", "cpu")]
         if refusals[0] and all(refusals):
@@ -252,6 +260,17 @@ class MultiHead(Attention):
             forced=self.forced,
         )
 
+    def _across_faults(self) -> Iterator[Fault]:
+        """What speaks of places in one sequence, where queries and keys come from two."""
+        if any(mask.spec_name != "full" for mask in self.masks):
+            yield Fault("a memory is read whole: it has no places that a mask could hide", "mask", "leave `mask` out")
+        if self.position.spec_name != "none":
+            told = f"`{self.position.spec_name}` positions mean nothing between two sequences"
+            yield Fault(told, "position", "leave `position` out")
+        if self.temperature is not None:
+            told = "a temperature goes by how much lies before a token, and all of a memory does"
+            yield Fault(told, "temperature", "leave `temperature` out")
+
     def _refusal(self, at: Site, device: str) -> str | None:
         """Why the backend asked for cannot compute this attention on a kind of device."""
         try:
@@ -261,10 +280,11 @@ class MultiHead(Attention):
         return None
 
     def build(self, at: Site) -> MultiHeadAttention:
-        """The module."""
+        """The module; across, one that reads the memory."""
+        from blueprint_registry.attention.cross_nn import CrossAttention
         from blueprint_registry.attention.multi_head_nn import MultiHeadAttention
 
-        return MultiHeadAttention(self, at)
+        return (CrossAttention if at.across else MultiHeadAttention)(self, at)
 
 
 def _listed(heads: int) -> str:

@@ -23,6 +23,7 @@ class SequentialBlock(MixerBlock):
     """`(x_BTD, flow, state=None) -> (x_BTD, terms)` (Vaswani et al., 2017, §3.1)."""
 
     attention_residual: nn.Module
+    cross_attention_residual: nn.Module
     feed_forward_residual: nn.Module
 
     def __init__(self, said: Sequential, at: Site) -> None:
@@ -35,13 +36,22 @@ class SequentialBlock(MixerBlock):
         }
 
     def forward(self, x_BTD: Tensor, flow: Flow, state: Any = None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The attention, then the feed-forward."""
+        """The attention, that to the memory where there is one, then the feed-forward."""
         terms: dict[str, Tensor] = {}
+        across = None
+        if self.cross_attention is not None and state is not None:
+            state, across = state.own, state.across
         if self.attention is not None:
             norms = self.norms["attention"]
             n_BTD = self._norm(norms.before, x_BTD)
             y_BTD, terms = self.attention(n_BTD, flow, state)
             x_BTD = self._onto(norms, self.attention_residual, n_BTD if self.from_normed else x_BTD, y_BTD)
+        if self.cross_attention is not None:
+            norms = self.norms["cross_attention"]
+            n_BTD = self._norm(norms.before, x_BTD)
+            y_BTD, more = self.cross_attention(n_BTD, flow, across)
+            x_BTD = self._onto(norms, self.cross_attention_residual, n_BTD if self.from_normed else x_BTD, y_BTD)
+            terms = merged(terms, more)
         if self.feed_forward is not None:
             norms = self.norms["feed_forward"]
             n_BTD = self._norm(norms.before, x_BTD)

@@ -1,6 +1,6 @@
 """Logits over the vocabulary."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PositiveFloat
 
@@ -19,8 +19,8 @@ class LanguageModel(Head):
     tie: bool = False
     """Whether W is the embedding's table rather than a matrix of its own (Press & Wolf, 2017)."""
 
-    bias: bool = False
-    """Whether a learned bias is added to the scaled logits."""
+    bias: bool | Literal["fixed"] = False
+    """Whether a learned bias is added to the scaled logits; a `fixed` one is stored and added, but not trained."""
 
     scale: Number = 1
     """What logits are multiplied with before bias and cap; `1 / sqrt(d_model)` divides."""
@@ -31,7 +31,12 @@ class LanguageModel(Head):
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
         """A matrix of its own, and the tied table with everything."""
-        return [{}, {"tie": True, "bias": True, "scale": "1 / sqrt(d_model)", "softcap": 30.0}, {"bias": True}]
+        return [
+            {},
+            {"tie": True, "bias": True, "scale": "1 / sqrt(d_model)", "softcap": 30.0},
+            {"bias": True},
+            {"bias": "fixed"},
+        ]
 
     def check(self, at: Site) -> Faults:
         """A table can be read only where there is one of the right width."""

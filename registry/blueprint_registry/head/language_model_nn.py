@@ -25,7 +25,7 @@ class LanguageModelHead(nn.Module):
 
     scale: float
     softcap: float | None
-    bias: nn.Parameter | None
+    bias: Tensor | None
 
     def say(self, said: LanguageModel, at: Site) -> None:
         """Take over what the spec says."""
@@ -52,8 +52,11 @@ class OwnLanguageModelHead(Linear, LanguageModelHead):  # type: ignore[misc]
     """A head with a matrix of its own, `weight` (V, D)."""
 
     def __init__(self, said: LanguageModel, at: Site) -> None:
-        super().__init__(at.width, _vocabulary(at), bias=said.bias, role="head")
+        super().__init__(at.width, _vocabulary(at), bias=said.bias is True, role="head")
         self.say(said, at)
+        if said.bias == "fixed":
+            del self.bias
+            self.register_buffer("bias", torch.zeros(at.vocab_size or 0))
 
     def projection(self, table_VD: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """The head's own matrix (V, D) and bias."""
@@ -68,7 +71,11 @@ class TiedLanguageModelHead(LanguageModelHead):
     def __init__(self, said: LanguageModel, at: Site) -> None:
         super().__init__()
         self.say(said, at)
-        self.bias = nn.Parameter(torch.zeros(_vocabulary(at))) if said.bias else None
+        bias_V = torch.zeros(_vocabulary(at)) if said.bias else None
+        if said.bias == "fixed":
+            self.register_buffer("bias", bias_V)
+        else:
+            self.bias = None if bias_V is None else nn.Parameter(bias_V)
 
     def projection(self, table_VD: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The embedding's table (V, D), and the bias. Raises ValueError where there is no table to tie to."""

@@ -1,0 +1,305 @@
+"""The encoder-decoder: what both sides have in common, what each says differently, and the memory between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from blueprint.component import Component, Fault, Section, Site, register, slot
+from blueprint.kinds import Block, Embedding, Head, Init, Norm
+from blueprint.schema.crossing import CROSS, sparse
+from blueprint.schema.faults import part_faults
+from blueprint.schema.layers import Depth, Width
+from blueprint.schema.merge import merge
+from blueprint.schema.model import Model, layer_faults, model_site, part_site
+from blueprint.schema.parting import parted
+from blueprint.schema.shape import Shape
+from blueprint.section import WHOLE
+from blueprint.tree import Entry, Map, Node, Scalar, Seq, Source, Span, from_plain, plain
+from blueprint.unknown import UNKNOWN
+
+__all__ = ["DecoderSide", "EncoderDecoder", "EncoderSide"]
+
+
+class Side(Depth):
+    """Layers that are one of two stacks."""
+
+    @classmethod
+    def prepare(cls, node: Map) -> Map:
+        """Nothing: the model has merged and written out both sides by now."""
+        return node
+
+    @classmethod
+    def written_out(cls, node: Map) -> Map:
+        """The layer language on the tree, as a stack that stands alone prepares it."""
+        return super().prepare(node)
+
+
+class EncoderSide(Side):
+    """The side that reads the source: every token sees those on both its sides."""
+
+    embedding: Embedding = slot("tokens")
+    """The source's ids to vectors."""
+
+
+class DecoderSide(Side):
+    """The side that writes: a token sees itself, earlier ones, and the memory that the encoder made of the source."""
+
+    reads: ClassVar[bool] = True
+
+    embedding: Embedding = slot("tokens")
+    """The target's ids to vectors."""
+
+
+SIDES: Mapping[str, type[EncoderSide] | type[DecoderSide]] = MappingProxyType(
+    {"encoder": EncoderSide, "decoder": DecoderSide}
+)
+
+
+#: What is common and stands by default: empty once it is written out for each side.
+_SLOTS = ("block", "final_norm", "embedding")
+_PLAIN = ("layers", "max_length", "pattern", "share")
+#: Where what Python says stands.
+_PYTHON = Span(Source("python"))
+
+
+def _side() -> Any:
+    """A field that holds a side: what nothing is said of is all common."""
+    return Field(default_factory=dict, validate_default=True)
+
+
+@register("encoder_decoder")
+class EncoderDecoder(Model, Width):
+    """An encoder reads a source, a decoder writes a target and looks at what the encoder made of it (Vaswani et al.,
+    2017, §3.1; Sutskever et al., 2014)."""
+
+    traits: ClassVar[frozenset[str]] = frozenset({"encodes"})
+    underlay: ClassVar[dict[str, str]] = {"blocks": "block", "overrides": "block", "encoder": WHOLE, "decoder": WHOLE}
+    common: ClassVar[frozenset[str]] = frozenset(EncoderSide.model_fields) - {"norm"}
+
+    layers: PositiveInt | None = None
+    """Number of layers of each side; a side may say its own."""
+    max_length: PositiveInt | None = None
+    """Longest sequence, in tokens, that each side is made for; needed by learned positions."""
+    norm: Norm = slot("rms")
+    """The norm that every norm of the model inherits and may change."""
+    block: Block | None = slot("sequential")
+    """The common layer of both sides; what `blocks` and `overrides` are merged over. The decoder's reads the encoder's
+    memory after its attention, as the attention does unless `cross_attention` says otherwise."""
+    blocks: dict[str, Block] = {}
+    """Named variants, each merged over `block`."""
+    pattern: list[str] = []
+    """Names of variants (or `block`), repeated over the depth of each side."""
+    overrides: dict[str, Block] = {}
+    """Changes to single layers of both sides by index, merged over what the pattern gives."""
+    share: list[int] | None = None
+    """Groups of layers, in each side, that use the same weights, one number a layer: `[0, 0, 1, 1]`."""
+    final_norm: Norm | None = slot(inherit=True)
+    """The norm after the last layer of each side; null for none."""
+    embedding: Embedding | None = slot("tokens")
+    """Ids to vectors, on both sides."""
+    embeddings: Literal["shared", "separate"] = "shared"
+    """Whether both sides look their tokens up in one table, or each in one of its own."""
+    encoder: EncoderSide = _side()
+    """What differs in the encoder; merged over all the above."""
+    decoder: DecoderSide = _side()
+    """What differs in the decoder; merged over all the above."""
+    vocab_size: PositiveInt | None = None
+    """Number of tokens the model knows; taken from the tokenizer where there is one."""
+    head: Head = slot("language_model")
+    """The decoder's vectors to the output; tied, it reads the decoder's table."""
+    init: Init = slot("normal")
+    """Initial weights."""
+
+    @classmethod
+    def prepare(cls, node: Map) -> Map:
+        """The differences of each side merged over what is common, on the tree; each side is whole then."""
+        said = {side: node.get(side) or Map({}, node.span) for side in SIDES}
+        shared = Map({key: entry for key, entry in node.entries.items() if key in EncoderSide.model_fields}, node.span)
+        used = {side: _names(each, shared) for side, each in said.items()}
+        for side, part in SIDES.items():
+            own = said[side]
+            if isinstance(own, Map):
+                others = {name for names in used.values() for name in names} - used[side]
+                whole = merge(_without(shared, others), own, Shape("section", part, part))
+                assert isinstance(whole, Map)
+                whole, entry = part.written_out(whole), node.entries.get(side)
+                node = node.with_entry(Entry(side, node.span, whole) if entry is None else replace(entry, value=whole))
+        # A plain value stays where both sides say their own, so that it is judged all the same.
+        judged = {key for key in _PLAIN if all(isinstance(each, Map) and key in each.entries for each in said.values())}
+        node = node.without("blocks", "overrides", *(set(_PLAIN) - judged))
+        for key in _SLOTS:
+            node = node.with_entry(Entry(key, node.span, Scalar(None, node.span)))
+        return node
+
+    @model_validator(mode="before")
+    @classmethod
+    def _written_out(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        if not all(isinstance(values.get(side), Section) for side in SIDES):
+            node = from_plain({key: _said(value) for key, value in values.items()}, _PYTHON)
+            assert isinstance(node, Map)
+            node = cls.prepare(node)
+            values = {**values, **{side: plain(node.entries[side].value) for side in SIDES}}
+        own = {key: value for key, value in values.items() if key not in cls.common}
+        return {**own, **dict.fromkeys(_SLOTS)}
+
+    def to_plain(self, *, defaults: bool = True, inherited: Mapping[str, Section] | None = None) -> dict[str, Any]:
+        """As a person writes it: what both sides say alike once, and of each side only what differs."""
+        said = super().to_plain(defaults=defaults, inherited=inherited)
+        sides: dict[str, dict[str, Any]] = {}
+        for name in SIDES:
+            side: EncoderSide | DecoderSide = getattr(self, name)
+            sides[name] = own = said.pop(name)
+            own.pop("norm", None)
+            if side.norm != self.norm:
+                own["norm"] = side.norm.to_plain()
+        for block, own, under in () if defaults else _blocks(self.decoder, sides["decoder"]):
+            sparse(block, own, under)
+        both, *differ = parted(sides["encoder"], sides["decoder"])
+        parts = {**said, **both, **{name: each for name, each in zip(SIDES, differ, strict=True) if each}}
+        order = ["type", *(info.alias or name for name, info in type(self).model_fields.items())]
+        return {key: parts[key] for key in order if key in parts and (key in both or key not in self.common)}
+
+    @property
+    def longest(self) -> int | None:
+        """The longest sequence, in tokens, that both sides are made for."""
+        known = [side.max_length for side in (self.encoder, self.decoder) if side.max_length is not None]
+        return min(known, default=None)
+
+    def stacks(self) -> Mapping[str, Depth]:
+        """Both sides."""
+        return {"encoder": self.encoder, "decoder": self.decoder}
+
+    def site(self) -> Site:
+        """The site of the whole model, which is that of what it writes."""
+        return model_site(self.d_model, self.decoder.layers, self.longest, self.vocab_size, "decoder", True)
+
+    def sites(self, at: Site) -> dict[str, Site]:
+        """Where each side stands: the decoder beside the encoder's memory."""
+        sizes = {name: (side.layers, side.max_length) for name, side in self.stacks().items()}
+        return {name: _side_site(at, name, *sizes[name]) for name in SIDES}
+
+    def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
+        """The parts outside the layers, those of a side under its name."""
+        for side, inside in self.sites(at).items():
+            for name in ("embedding", "final_norm"):
+                part = getattr(getattr(self, side), name)
+                if part is not None:
+                    yield f"{side}.{name}", part, inside.child(name)
+        yield "head", self.head, part_site("head", at, self.decoder.embedding)
+        yield "init", self.init, at.child("init")
+
+    def with_parts(self, parts: Mapping[str, Any]) -> Self:
+        """The model with other parts under the names that `parts(at)` gives them."""
+        update = {name: part for name, part in parts.items() if "." not in name}
+        for side in SIDES:
+            inside = {name.removeprefix(f"{side}."): p for name, p in parts.items() if name.startswith(f"{side}.")}
+            update[side] = getattr(self, side).model_copy(update=inside)
+        return self.model_copy(update=update)
+
+    def shrunk(self, at: Site, depths: Mapping[str, int]) -> Self:
+        """The model at a small site, with as many layers on each side."""
+        update: dict[str, Any] = {"d_model": at.d_model, "vocab_size": at.vocab_size}
+        for name, side in self.stacks().items():
+            longest = None if side.max_length is None else min(side.max_length, at.max_length or side.max_length)
+            update[name] = side.model_copy(update={"layers": depths[name], "max_length": longest})
+        small = self.model_copy(update=update)
+        return small.with_parts({name: part.miniature(site) for name, part, site in small.parts(at)})
+
+    @classmethod
+    def site_faults(cls, values: dict[str, Any]) -> Iterator[Fault]:
+        """What is wrong with parts where they stand, as far as what is known allows; for the reader."""
+        numbers = {name: values.get(name, UNKNOWN) for name in ("d_model", "vocab_size")}
+        at = model_site(layers=UNKNOWN, max_length=UNKNOWN, side="decoder", causal=True, **numbers)
+        sides = {side: vars(values[side]) if isinstance(values.get(side), Section) else {} for side in SIDES}
+        for side, known in sides.items():
+            inside = _side_site(at, side, known.get("layers", UNKNOWN), known.get("max_length", UNKNOWN))
+            found: list[Fault] = []
+            for name in ("embedding", "final_norm"):
+                if known.get(name) is not None:
+                    found += part_faults(known[name], inside.child(name), name)
+            for fault in (*found, *layer_faults(known, inside)):
+                yield replace(fault, at=f"{side}.{fault.at}")
+        embeddings = [known.get("embedding", UNKNOWN) for known in sides.values()]
+        for name in ("head", "init"):
+            if values.get(name) is not None:
+                yield from part_faults(values[name], part_site(name, at, embeddings[-1]), name)
+        yield from _one_memory(sides["decoder"])
+        if values.get("embeddings") == "shared":
+            widths = [part.table_width(at) for part in embeddings]
+            if None in widths or widths[0] != widths[1]:
+                encoder, decoder = ("none" if width is None else f"one of width {width}" for width in widths)
+                told = f"both sides cannot share one table: the encoder has {encoder}, the decoder {decoder}"
+                yield Fault(told, "embeddings", "say `embeddings: separate`")
+
+    def build(self, at: Site) -> Any:
+        """Modules are built from the plan, which has the layers written out."""
+        from blueprint.model.encoder_decoder import EncoderDecoderModel
+
+        return EncoderDecoderModel
+
+
+def _side_site(at: Site, side: str, layers: int, max_length: int | None) -> Site:
+    decodes = side == "decoder"
+    memory = at.d_model if decodes else None
+    return at.child(side, side=side, causal=decodes, layers=layers, max_length=max_length, memory=memory)
+
+
+def _one_memory(decoder: Mapping[str, Any]) -> Iterator[Fault]:
+    """A decoder of which no layer reads the memory leaves the encoder without use."""
+    if not {"block", "blocks", "overrides"} <= decoder.keys():
+        return
+    blocks = [decoder["block"], *decoder["blocks"].values(), *decoder["overrides"].values()]
+    blocks = [block for block in blocks if block is not None]
+    if any(block is UNKNOWN or CROSS not in vars(block) and CROSS in type(block).model_fields for block in blocks):
+        return
+    if not any(vars(block).get(CROSS) is not None for block in blocks):
+        able = any(CROSS in type(block).model_fields for block in blocks)
+        why = "" if able else f": a `{blocks[0].spec_name}` block has no `{CROSS}`" if blocks else ""
+        yield Fault(
+            f"no layer of the decoder reads what the encoder makes{why}",
+            "decoder",
+            f"leave `{CROSS}` to a layer at least"
+            if able
+            else "take a `sequential` block, or a model of type `decoder`",
+        )
+
+
+def _names(side: Node, shared: Map) -> frozenset[str]:
+    """The variants that a side's pattern names."""
+    own = side.get("pattern") if isinstance(side, Map) else None
+    said = own if own is not None else shared.get("pattern")
+    items = said.items if isinstance(said, Seq) else ()
+    return frozenset(str(item.value) for item in items if isinstance(item, Scalar))
+
+
+def _without(node: Map, names: set[str]) -> Map:
+    """What is common, without the variants that only the other side's pattern names."""
+    entry = node.entries.get("blocks")
+    if entry is None or not isinstance(entry.value, Map):
+        return node
+    return node.with_entry(replace(entry, value=entry.value.without(*names)))
+
+
+def _blocks(side: Depth, said: dict[str, Any]) -> Iterator[tuple[Block, dict[str, Any], Block | None]]:
+    """Every block of a side beside what it says of itself, and the block that it is merged over."""
+    pairs: list[tuple[Block | None, Any, Block | None]] = [(side.block, said.get("block"), None)]
+    for name in ("blocks", "overrides"):
+        for key, block in getattr(side, name).items():
+            pairs.append((block, said.get(name, {}).get(key), side.under(name, key)))
+    yield from ((block, own, under) for block, own, under in pairs if block is not None and isinstance(own, dict))
+
+
+def _said(value: Any) -> Any:
+    """A value made in Python as a spec says it."""
+    if isinstance(value, Section):
+        return value.to_plain()
+    if isinstance(value, Mapping):
+        return {key: _said(item) for key, item in value.items()}
+    return [_said(item) for item in value] if isinstance(value, list | tuple) else value
