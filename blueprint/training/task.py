@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from blueprint.kinds import DataSource, Tokenizer
 from blueprint.schema.spec import Data, Spec
@@ -61,7 +62,9 @@ class Text:
     def packing(self) -> Packing:
         """How documents become samples."""
         length = self.data.length or getattr(self.spec.model, "max_length", None)
-        options = {"positions": "restart"} if self.data.positions == "restart" else {}
+        options: dict[str, Any] = {"positions": "restart"} if self.data.positions == "restart" else {}
+        if self.data.packing == "single":
+            options["pad_id"] = self.tokenizer.pad_id
         return PACKINGS[self.data.packing](length, **options)
 
     @cached_property
