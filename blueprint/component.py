@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, core_schema
 from blueprint.rules import Fault, Faults, Rule, as_faults, rule
 from blueprint.section import FilePath, Section, slot, slot_kinds
 from blueprint.site import Evaluated, Means, Number, Site, Size
+from blueprint.unknown import NotKnown
 
 __all__ = [
     "KINDS",
@@ -28,6 +29,7 @@ __all__ = [
     "Faults",
     "FilePath",
     "Means",
+    "NotKnown",
     "Number",
     "Rule",
     "Section",

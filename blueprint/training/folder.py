@@ -1,6 +1,7 @@
 """The run folder: what lies where, what a lock holds, and what a run tells at its end. No Lightning here.
 
 FOLDER/spec.yaml        the resolved spec
+FOLDER/tokenizer.json   a copy, where the spec names such a file
 FOLDER/lock.json        versions, hashes of data, tokenizer, plugins and plan, the seed
 FOLDER/metrics.csv      a row every logged step
 FOLDER/checkpoints/     step=000100.ckpt with a checksum beside each

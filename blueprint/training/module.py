@@ -19,6 +19,7 @@ from blueprint.schema.spec import Spec
 from blueprint.training.counts import processed
 from blueprint.training.error import NonFinite, TrainError
 from blueprint.training.folder import plain_spec
+from blueprint.training.kept import texts
 from blueprint.training.scores import score, scores
 
 #: The version of what a checkpoint holds under `blueprint`.
@@ -50,6 +51,7 @@ class BlueprintModule(pl.LightningModule):
         self.total_steps: int | None = spec.trainer.max_steps
         #: What checkpoints carry beside the spec.
         self.lock: dict[str, Any] = {}
+        self.files = texts(spec)
         #: Of the last optimizer step: the rate it took, and the gradient's norm before clipping.
         self.learning_rate = 0.0
         self.gradient_norm: Tensor | None = None
@@ -196,6 +198,7 @@ class BlueprintModule(pl.LightningModule):
         checkpoint["blueprint"] = {
             "format": FORMAT,
             "spec": plain_spec(self.spec),
+            "files": self.files,
             "plan_hash": self.plan.hash,
             "lock": self.lock,
         }

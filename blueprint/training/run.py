@@ -28,7 +28,8 @@ from blueprint.training.changes import refuse_changes
 from blueprint.training.data.loader import loader
 from blueprint.training.data_module import BlueprintData, same_data
 from blueprint.training.error import NonFinite, RestoreError, TrainError
-from blueprint.training.folder import Layout, Run, changes, lock, plain_spec, read_json, write_json, yaml_text
+from blueprint.training.folder import Layout, Run, changes, lock, read_json, write_json, yaml_text
+from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_precision
 from blueprint.training.restore import load_weights
@@ -176,7 +177,7 @@ class _Training:
         layout.checkpoints.mkdir(parents=True, exist_ok=True)
         if not layout.lock.exists():
             write_json(layout.lock, self.module.lock)
-        files.write_atomic(layout.spec, yaml_text(plain_spec(self.spec)))
+        files.write_atomic(layout.spec, yaml_text(copied(self.spec, layout.root)))
         checkpoints.sweep(layout.checkpoints)
         sample.cut(layout.samples, self.step)
 
