@@ -24,7 +24,7 @@ from blueprint.cost import Cost, cost
 from blueprint.cost.units import count
 from blueprint.files import atomic_path, write_atomic
 from blueprint.model.build import build_plan
-from blueprint.model.trial import trial_batch, trial_loss
+from blueprint.model.trial import trial_batch, trial_labels, trial_loss
 from blueprint.picture import picture
 from blueprint.plan import Plan, plan
 from blueprint.render import plan_plain
@@ -129,7 +129,7 @@ def prove(spec: Spec, tried: Plan, model: nn.Module, ran: str) -> Proof:
     length = min(_TOKENS, site.max_length or _TOKENS)
     generator = torch.Generator().manual_seed(spec.seed)
     ids_BT = torch.randint(site.vocab_size or 2, (2, length + 1), generator=generator)
-    batch = {**trial_batch(tried, ids_BT[:, :-1]), "labels": ids_BT[:, 1:]}
+    batch = {**trial_batch(tried, ids_BT[:, :-1]), "labels": trial_labels(tried, ids_BT[:, 1:])}
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)
         loss, _ = trial_loss(spec, site)(model.train(), batch)

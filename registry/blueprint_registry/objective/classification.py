@@ -1,6 +1,6 @@
 """The class of a whole sequence or image."""
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -22,7 +22,7 @@ class Classification(Objective):
     traits: ClassVar[frozenset[str]] = frozenset({"pooled", "labels"})
     models: ClassVar[frozenset[str]] = frozenset({"encoder", "decoder"})
     samples: ClassVar[frozenset[str]] = frozenset({"labelled", "images"})
-    beside: ClassVar[dict[str, object]] = {"model.head": {"type": "classification", "labels": 3}}
+    beside: ClassVar[dict[str, Any]] = {"model.head": {"type": "classification", "labels": 3}}
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability spread evenly over the classes in the target (Szegedy et al., 2016, §7)."""

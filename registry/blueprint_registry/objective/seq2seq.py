@@ -26,7 +26,7 @@ class Seq2seq(Objective):
     traits: ClassVar[frozenset[str]] = frozenset({"next_token"})
     models: ClassVar[frozenset[str]] = frozenset({"encoder_decoder"})
     samples: ClassVar[frozenset[str]] = frozenset({"pairs"})
-    beside: ClassVar[dict[str, object]] = {"model.type": "encoder_decoder"}
+    beside: ClassVar[dict[str, Any]] = {"model.type": "encoder_decoder"}
 
     start: Literal["bos", "eos", "pad"] = "eos"
     """Which of the tokenizer's ids the decoder reads before the first token: the one that begins a text, ends one
