@@ -16,8 +16,9 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from blueprint.rules import Fault, Faults, Rule, as_faults, rule
-from blueprint.section import Section, slot, slot_kinds
+from blueprint.section import FilePath, Section, slot, slot_kinds
 from blueprint.site import Evaluated, Means, Number, Site, Size
+from blueprint.unknown import NotKnown
 
 __all__ = [
     "KINDS",
@@ -26,7 +27,9 @@ __all__ = [
     "Evaluated",
     "Fault",
     "Faults",
+    "FilePath",
     "Means",
+    "NotKnown",
     "Number",
     "Rule",
     "Section",

@@ -21,6 +21,7 @@ from blueprint.diagnosis import Problem, nearest
 from blueprint.registry import UnknownComponent, member, names
 from blueprint.schema.expect import choices, described, expectation
 from blueprint.schema.faults import judged
+from blueprint.schema.paths import rooted
 from blueprint.schema.placing import Places, apart, as_map, elsewhere, inherited, label, placed, reached, written
 from blueprint.schema.shape import Shape, fields
 from blueprint.section import WHOLE
@@ -237,7 +238,7 @@ class _Walk:
 
     def leaf(self, node: Node, annotation: Any, path: tuple[str, ...]) -> Any:
         """A value pydantic judges, strictly."""
-        value = plain(node)
+        value = plain(rooted(node, annotation))
         try:
             # JSON's strictness is the one meant here: a list may be a tuple, but no string is a number.
             return _adapter(annotation).validate_json(json.dumps(value), strict=True)

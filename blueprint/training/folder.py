@@ -1,6 +1,7 @@
 """The run folder: what lies where, what a lock holds, and what a run tells at its end. No Lightning here.
 
 FOLDER/spec.yaml        the resolved spec
+FOLDER/tokenizer.json   a copy, where the spec names such a file
 FOLDER/lock.json        versions, hashes of data, tokenizer, plugins and plan, the seed
 FOLDER/metrics.csv      a row every logged step
 FOLDER/checkpoints/     step=000100.ckpt with a checksum beside each
@@ -104,13 +105,16 @@ class Run:
         folder = shlex.quote(str(self.folder))
         found = self.summary
         out = [f"{self.status} at step {self.step} of {self.steps}"]
+        bits = found.get("validation_bits_per_byte")
         if found.get("validation_loss") is not None:
             out += [
                 "",
-                f"{'':<22}{'nats per token':>16}{'bits per byte':>16}",
-                _line("validation loss", found["validation_loss"], found.get("validation_bits_per_byte")),
-                _line("unigram baseline", found["unigram_loss"], found["unigram_bits_per_byte"]),
+                f"{'':<22}{'nats per ' + found.get('unit', 'token'):>16}" + (f"{'bits per byte':>16}" if bits else ""),
+                _line("validation loss", found["validation_loss"], bits),
             ]
+            if found.get("unigram_loss") is not None:
+                out.append(_line("unigram baseline", found["unigram_loss"], found["unigram_bits_per_byte"]))
+            out += [f"{name.replace('_', ' '):<22}{value:>16.2%}" for name, value in found.get("scores", {}).items()]
         layout = Layout(self.folder)
         out += ["", *(f"{'loss curve':<12}{layout.curve}" for _ in [0] if layout.curve.exists())]
         more = " trainer.max_steps=" + str(2 * self.steps) if self.status == "finished" else ""
@@ -119,8 +123,9 @@ class Run:
         out += [
             f"{'resume':<12}blueprint resume {folder}{more}{allow}",
             f"{'evaluate':<12}blueprint evaluate {folder}{allow}",
-            f"{'generate':<12}blueprint generate {folder} --prompt {prompt}{allow}",
         ]
+        if found.get("generates", True):
+            out.append(f"{'generate':<12}blueprint generate {folder} --prompt {prompt}{allow}")
         return "\n".join(out)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as files
 from blueprint.training.error import RestoreError
+from blueprint.training.kept import unpacked
 
 _PREFIX = "model."
 _WEIGHTS = "model.safetensors"
@@ -136,7 +137,8 @@ def _checkpoint(path: Path, verify: bool = True) -> Stored:
     if not isinstance(ours, dict) or not isinstance(ours.get("spec"), dict):
         raise RestoreError(f"{path} is no checkpoint of Blueprint: it holds no spec")
     state = {name.removeprefix(_PREFIX): value for name, value in found["state_dict"].items() if _PREFIX in name}
-    return Stored(path, state, ours["spec"], int(found.get("global_step", 0)))
+    said = unpacked(ours["spec"], ours.get("files", {}))
+    return Stored(path, state, said, int(found.get("global_step", 0)))
 
 
 def _safetensors(path: Path, spec: Path | None) -> Stored:
