@@ -11,7 +11,6 @@ from blueprint.training.data.order import Order, Sequential, Shuffled
 from blueprint.training.data.packing import IGNORE, Arrays, Packing
 from blueprint.training.data.store import Piece, Split
 
-
 #: What an objective makes of a sample's arrays, by lots drawn from a word that tells the sample and the epoch.
 Change = Callable[[Arrays, str], Arrays]
 

@@ -64,7 +64,9 @@ class Masked(Objective):
         if self.mask > 0 and tokenizer.mask_id is None:
             has = "mask" in type(tokenizer).model_fields
             fix = f"say `mask` in `tokenizer: {{type: {tokenizer.spec_name}, …}}`" if has else "choose another"
-            return Fault(f"objective `masked` puts a mask token in place of others, and {said} has none", "tokenizer", fix)
+            return Fault(
+                f"objective `masked` puts a mask token in place of others, and {said} has none", "tokenizer", fix
+            )
         if self.whole_word and tokenizer.begins_word() is None:
             return Fault(
                 f"`whole_word` needs a tokenizer whose tokens tell where a word begins; those of {said} do not",
