@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field
 
@@ -13,6 +13,8 @@ from blueprint.unknown import UNKNOWN, NotKnown
 
 if TYPE_CHECKING:
     from blueprint.component import Component
+
+T = TypeVar("T")
 
 #: What an expression in a number field may name; evaluated where the part is built.
 SITE_NAMES = ("d_model", "head_dim", "layer", "n_layers")
@@ -79,10 +81,27 @@ class Site:
     extra: Mapping[str, Any] = field(default_factory=dict)
     #: Called with every part as it is built: (component, site, what `build` returned) -> what to use.
     built: Callable[[Component, Site, Any], Any] | None = field(default=None, compare=False)
+    #: What the layers of one stack have made `once` so far; None where parts are built by themselves.
+    stack: list[tuple[Any, Any]] | None = field(default=None, compare=False)
 
     def child(self, name: str, **changes: Any) -> Site:
         """The site of a part called `name` inside this one, with what differs there."""
         return replace(self, path=f"{self.path}.{name}" if self.path else name, **changes)
+
+    def once(self, name: str, part: Component, make: Callable[[], T]) -> T:
+        """What `make` gives for `part`, made once for all layers of the stack whose part says the same at such a site.
+
+        So a table belongs to the stack: layers that differ elsewhere share it, those whose part differs do not. Its
+        parameters are the first such layer's; the others know them by names of their own.
+        """
+        if self.stack is None:
+            return make()
+        key = (name, part, replace(self, path="", layer=0))
+        for known, made in self.stack:
+            if known == key:
+                return made  # type: ignore[no-any-return]
+        self.stack.append((key, made := make()))
+        return made
 
     def number(self, value: int | float | str) -> float:
         """A `Number` evaluated here; raises `arithmetic.ArithmeticFault` for a name that has no value here."""
