@@ -58,9 +58,9 @@ class Site:
     """What a part may not choose: where it stands and what it is handed.
 
     `d_model` is the stream's width, `width` the width of what this part works on (a head, say); `layer` counts from 0
-    of `layers`; `heads`, `kv_heads` and `head_dim` are set inside an attention, `table`, the width of the embedding's
-    token table (None: there is none), for a head; `float32` names the roles that
-    compute in float32 under a 16-bit precision (None: there is no such precision to keep them from).
+    of `layers`; `heads`, `kv_heads`, `head_dim` and `value_dim` are set inside an attention, `table`, the width of the
+    embedding's token table (None: there is none), for a head; `float32` names the roles that compute in float32 under a
+    16-bit precision (None: there is no such precision to keep them from).
     """
 
     d_model: int
@@ -75,6 +75,7 @@ class Site:
     heads: int | None = None
     kv_heads: int | None = None
     head_dim: int | None = None
+    value_dim: int | None = None
     table: int | None = None
     dropout: float = 0.0
     float32: frozenset[str] | None = None

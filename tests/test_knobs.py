@@ -26,8 +26,11 @@ from blueprint.testing.tiny import TINY, place
 LENGTH = 24
 WIDE = {"feed_forward": {"d_ff": 40}}
 
-#: Where a kind shows: frequencies are many only in a wide head.
-AROUND: dict[str, dict[str, Any]] = {"rope_scaling": {"model.block.attention.head_dim": 64}}
+#: Where a kind or a key shows: frequencies are many only in a wide head.
+AROUND: dict[str, dict[str, Any]] = {
+    "rope_scaling": {"model.block.attention.head_dim": 64},
+    "shaw.ahead": {"model.causal": False},
+}
 
 COOLING = {"scale": 0.5, "floor": 4}
 YARN = {"factor": 4.0, "original_length": 64, "beta_fast": 4.0}
@@ -44,6 +47,8 @@ BESIDE: dict[str, dict[str, Any]] = {
     "multi_head.temperature.floor": {"heads": 4, "temperature": COOLING},
     "multi_head.temperature.offset": {"heads": 4, "temperature": COOLING},
     "multi_head.gate.bias": {"heads": 4, "gate": {}},
+    "disentangled": {"buckets": 8, "max_distance": 10},
+    "shaw": {"back": 4},
     "classification.dense_bias": {"labels": 3, "activation": "tanh"},
     "masked_language_model.width": {"tie": False},
     "yarn": YARN,
@@ -69,6 +74,9 @@ OTHERS: dict[str, list[Any]] = {
     "multi_head.gate.bias": [True],
     "multi_head.temperature": [COOLING],
     "multi_head.temperature.offset": [3],
+    "disentangled.terms": [["c2p"], ["p2c"]],
+    "disentangled.buckets": [6, None],
+    "disentangled.max_distance": [12],
     "longrope.short_factor": [[2.0] * 32],
     "longrope.long_factor": [[2.0] * 32],
     "rope.theta": [100.0],
@@ -205,7 +213,9 @@ def base(kind: str, name: str, knob: str) -> tuple[dict[str, Any], str]:
     path = ".".join(place(kind))
     beside = BESIDE.get(knob, BESIDE.get(name, {}))
     said = tiny(kind, name, None if kind == "model" or not beside else beside)
-    around = {f"{path}.{key}": value for key, value in beside.items()} if kind == "model" else AROUND.get(kind, {})
+    around = AROUND.get(knob, AROUND.get(kind, {}))
+    if kind == "model":
+        around = {f"{path}.{key}": value for key, value in beside.items()}
     for where, value in around.items():
         put(said, where, value)
     return said, path

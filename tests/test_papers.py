@@ -15,6 +15,7 @@ COUNTS = {
     "albert_base": 11_683_584,
     "bert_base": 109_482_240,
     "bert_large": 335_141_888,
+    "deberta_v3_base": 183_831_552,
     "distilbert": 66_362_880,
     "gpt2": 124_439_808,
     "llama3_8b": 8_030_261_248,

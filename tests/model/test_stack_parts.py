@@ -145,3 +145,5 @@ def test_the_plan_tells_of_it_and_its_hash_knows_it() -> None:
     )
     assert shared.hash != own.hash
     assert "scope layer" in str(own)
+    assert "t5_bias made once, for all layers that say the same" in str(shared)
+    assert "made once" not in str(own)
