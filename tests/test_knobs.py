@@ -33,6 +33,7 @@ AROUND: dict[str, dict[str, Any]] = {
 }
 
 COOLING = {"scale": 0.5, "floor": 4}
+LATENT = {"heads": 4, "kv_rank": 12, "nope_dim": 6, "rope_dim": 4, "value_dim": 10}
 YARN = {"factor": 4.0, "original_length": 64, "beta_fast": 4.0}
 
 #: Settings beside which a key shows, by `component.key`, or beside which all keys of a component do.
@@ -40,6 +41,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "decoder.blocks": {"pattern": ["wide", "block"], "blocks": {"wide": {"feed_forward": {"d_ff": 24}}}},
     "decoder.pattern": {"pattern": ["wide", "block"], "blocks": {"wide": WIDE}},
     "multi_head.backend": {"heads": 4, "mask": {"type": "sliding", "window": 4}},
+    "latent.backend": {**LATENT, "mask": {"type": "sliding", "window": 4}},
     "multi_head.qk_norm.when": {"heads": 4, "qk_norm": {"when": "before"}},
     "multi_head.qk_norm.over": {"heads": 4, "qk_norm": {"over": "head"}},
     "multi_head.qk_norm.norm": {"heads": 4, "qk_norm": {"norm": "rms"}},
@@ -65,6 +67,8 @@ OTHERS: dict[str, list[Any]] = {
     "decoder.overrides": [{"1": WIDE}, {"-1": {"attention": {"bias": True}}}],
     "decoder.share": [[0, 0]],
     "decoder.max_length": [20],
+    "latent.backend": ["sdpa", "dense", "blocked"],
+    "latent.position": [{"type": "rope"}, "alibi", "t5_bias", "none"],
     "multi_head.heads": [2, 8],
     "multi_head.kv_heads": [1, 2],
     "multi_head.bias": [True, ["q"], ["k", "v"], ["o"]],
@@ -89,7 +93,7 @@ for _table in (BESIDE, OTHERS):
     _table |= {knob.replace("decoder.", "encoder."): said for knob, said in _said.items()}
 
 #: Keys that change how the model is computed, not what it is: these, and only these, leave the hash as it is.
-HOW = {"multi_head.backend"}
+HOW = {"multi_head.backend", "latent.backend"}
 
 
 def shipped(kind: str) -> list[str]:
