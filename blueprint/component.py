@@ -54,7 +54,8 @@ class Component(Section):
     """A member of a kind. Subclass the kind's base class and decorate with `@register(name)`.
 
     Subclass with `kind="…"` to make a new kind. `traits` are declared facts the engine reads (`causal`,
-    `incremental`, `linear_cost`, `needs_positions`, `exportable`, …).
+    `incremental`, `linear_cost`, `needs_positions`, `exportable`, …). A part whose `scope` (a field or class variable)
+    is `stack` makes what all layers share by `Site.once`.
     """
 
     kind: ClassVar[str] = ""

@@ -56,9 +56,18 @@ class Position(Component, kind="position"):
     """Positions inside an attention.
 
     Module, each hook optional: `rotate(x_BHTE, position_BT) -> x_BHTE`;
-    `bias(q_position_BT, k_position_BS) -> (1 or B, H, T, S)`, added to the scaled scores. Functions of positions,
-    never of array indices. The site's `width` is the head's width.
+    `bias(q_position_BT, k_position_BS) -> (1 or B, H, T, S)`, added to the scaled scores;
+    `score_bias(project_q, project_k)`, given what makes queries (H, N, E) and keys (G, N, E) of vectors (N, D) and
+    called once a forward, for a function `(q_BHTE, k_BGSE, q_position_BT, k_position_BS) -> (B, H, T, S)` that is
+    scaled and added to the scores; `value_bias(p_BHTS, q_position_BT, k_position_BS) -> (B, H, T, V)`, added to what
+    the weights p gather. Functions of positions, never of array indices. The site's `width` is the head's width, its
+    `value_dim` that of a head's values.
     """
+
+    def asks(self) -> frozenset[str]:
+        """What attention must be able to do for it: `bias` (add to scores), `content` (show it queries and keys),
+        `values` (add to what is gathered)."""
+        return self.traits & {"bias", "content", "values"}
 
 
 class Norm(Component, kind="norm"):

@@ -16,6 +16,7 @@ COUNTS = {
     "bert_base": 109_482_240,
     "bert_large": 335_141_888,
     "bloom_176b": 176_247_271_424,
+    "deberta_v3_base": 183_831_552,
     "distilbert": 66_362_880,
     "gemma2_9b": 9_241_705_984,
     "gemma3_4b": 3_880_263_168,
