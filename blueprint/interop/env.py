@@ -9,7 +9,7 @@ from typing import Any
 
 from blueprint.diagnosis import Problem, nearest
 from blueprint.interop.config import FamilyError, Path_, View, dotted
-from blueprint.interop.expression import Expression, ExpressionFault, Missing, parse, said
+from blueprint.interop.expression import Expression, ExpressionFault, Missing, Name, parse, said
 from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, leaves
 
 HF = "hf"
@@ -17,6 +17,13 @@ _OPEN = "${"
 #: How deep `let` names may need each other.
 MAX_CHAIN = 50
 MAX_TEXT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A name that stands for a path, so that what it holds is read leaf by leaf: `rope` for `hf.rope_parameters`."""
+
+    path: Path_
 
 
 @dataclass
@@ -39,10 +46,23 @@ class Env:
         """An environment with more names, of letters or words (`i=3`, `base="model."`)."""
         return replace(self, names={**self.names, **names}, _values={})
 
+    def bound(self, node: Node) -> Any:
+        """What a name stands for that is bound to the expression of a scalar: a path, or else a value."""
+        if isinstance(node, Scalar) and isinstance(node.value, str) and _OPEN not in node.value:
+            try:
+                tree = parse(node.value).tree
+                if isinstance(tree, Name) and tree.steps[0] not in self.let.entries:
+                    path = tree.path(self)
+                    return self.names[path[0]] if path in [(name,) for name in self.names] else Bound(path)
+            except ExpressionFault as fault:
+                raise self._located(node, fault, 0) from None
+        return self.value(node)
+
     # What expressions ask (`blueprint.interop.expression.Scope`).
 
     def look(self, path: Path_) -> Any:
         """The value of a path; raises `Missing`."""
+        path = self._meant(path)
         first, rest = str(path[0]), path[1:]
         if first == HF and rest:
             value, words = self.view.get(rest)
@@ -57,12 +77,18 @@ class Env:
 
     def said(self, path: Path_) -> bool:
         """Whether a path has a value of its own: a config's field that the config says, or a name that is not null."""
+        path = self._meant(path)
         if path[0] == HF:
             return self.view.said(path[1:])
         try:
             return self.look(path) is not None
         except Missing:
             return False
+
+    def _meant(self, path: Path_) -> Path_:
+        """A path with its first name replaced by the path that stands for."""
+        bound = self.names.get(str(path[0]))
+        return (*bound.path, *path[1:]) if isinstance(bound, Bound) else path
 
     def _let(self, name: str) -> Any:
         if name in self._chain:
@@ -154,13 +180,13 @@ class Env:
         quiet = replace(self, reads=[])
         for name in expression.names():
             first = str(name.steps[0])
-            if first == HF:
+            if first == HF or isinstance(self.names.get(first), Bound):
                 try:
                     name.evaluate(quiet)
                 except ExpressionFault:
                     # Nothing is there, or which part of it is meant is not known here.
-                    fixed = itertools.takewhile(lambda step: isinstance(step, str), name.steps[1:])
-                    self.view.touch(tuple(map(str, fixed)))
+                    fixed = itertools.takewhile(lambda step: isinstance(step, str), name.steps)
+                    self.view.touch(self._meant(tuple(map(str, fixed)))[1:])
             elif first in self.let.entries and first not in self.names and first not in seen:
                 for _, leaf in leaves(self.let.entries[first].value):
                     text = leaf.value if isinstance(leaf.value, str) else ""

@@ -16,6 +16,7 @@ from blueprint.interop.expression import Expression, ExpressionFault, parse, sam
 from blueprint.interop.outline import RULE_KEYS
 from blueprint.load.extends import shipped
 from blueprint.load.files import scan_file
+from blueprint.schema.readers import shown
 from blueprint.tree import Entry, Map, Scalar, Seq, leaves, plain
 
 __all__ = ["RULE_KEYS", "Config", "Family", "FamilyError", "families", "find_family", "read_family"]
@@ -71,6 +72,11 @@ class Family:
         return Map({**_part(self.common, "let"), **self._map("let").entries}, self.root.span)
 
     @property
+    def templates(self) -> Map:
+        """Pieces of templates by name: those of all families, and the family's own."""
+        return Map({**_part(self.common, "templates"), **self._map("templates").entries}, self.root.span)
+
+    @property
     def model(self) -> Map:
         """The template of a spec's model section."""
         return self._map("model")
@@ -107,7 +113,7 @@ class Family:
 
     def fields(self) -> Iterator[str]:
         """The fields of a config that the family speaks of, by their first word."""
-        for part in (self.model, self._map("let"), self.weights, self.defaults):
+        for part in (self.model, self._map("let"), self._map("templates"), self.weights, self.defaults):
             for _, leaf in leaves(part):
                 for expression in _parsed(leaf):
                     for name in expression.names():
@@ -227,7 +233,7 @@ def _read(path: str, _changed: int) -> Family:
 
 
 def _map_of(path: str) -> Map:
-    reading = scan_file(path)
+    reading = scan_file(path, shown(path))
     if reading.problems or reading.node is None:
         raise FamilyError(reading.problems)
     if not isinstance(reading.node, Map):

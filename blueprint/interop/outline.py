@@ -10,7 +10,20 @@ from blueprint.interop.expression import ExpressionFault, said
 from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, leaves, plain
 
 #: What a family file may say; those that must be there come first.
-KEYS = ("match", "model", "weights", "description", "defaults", "aliases", "inert", "let", "tied", "drop", "layouts")
+KEYS = (
+    "match",
+    "model",
+    "weights",
+    "description",
+    "defaults",
+    "aliases",
+    "inert",
+    "let",
+    "templates",
+    "tied",
+    "drop",
+    "layouts",
+)
 REQUIRED = KEYS[:3]
 #: What a rule of `weights` may say, where it is more than a name.
 RULE_KEYS = ("from", "as", "when", "sizes")
@@ -37,7 +50,7 @@ def problems(root: Map) -> Iterator[Problem]:
     for key, part in ((key, root.get(key)) for key in ("match", "aliases", "let", "weights")):
         if isinstance(part, Map):
             yield from {"match": _match, "aliases": _aliases, "let": _let, "weights": _weights}[key](part)
-    for key in ("defaults", "inert", "let", "model"):
+    for key in ("defaults", "inert", "let", "templates", "model"):
         node = root.get(key)
         if node is not None:
             yield from _expressions(node, key)

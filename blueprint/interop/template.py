@@ -17,11 +17,13 @@ from blueprint.plan import Plan
 from blueprint.plan import plan as planned
 from blueprint.schema.spec import Spec
 from blueprint.schema.validate import validate
-from blueprint.tree import Entry, Map, Node, Scalar, Seq, from_plain
+from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, from_plain
 
 #: What leaves a key out, wherever it stands.
 OMIT = "$omit"
-IF, CASE, THEN, ELSE = "$if", "$case", "then", "else"
+IF, CASE, USE, THEN, ELSE = "$if", "$case", "$use", "then", "else"
+#: How deep templates may use each other.
+MAX_USES = 20
 MAX_LAYERS = 2000
 #: What says that layers differ; a template that says it itself is not filled layer by layer.
 _DIFFER = ("blocks", "pattern", "overrides")
@@ -65,7 +67,10 @@ def fill(family: Family, config: Config, ignore: Sequence[str] = ()) -> Filled:
     holder.append(env)
     for key in family.match.entries:
         view.touch(tuple(key.split(".")))
-    model = _Filling().node(family.model, env, None)
+    filling = _Filling(family.templates)
+    model = filling.kept(family.model, env, None)
+    if filling.problems:
+        raise FamilyError(filling.problems)
     span = family.root.span
     name = from_plain(family.name, span)
     root = Map({"name": Entry("name", span, name)}, span)
@@ -88,12 +93,19 @@ def fill(family: Family, config: Config, ignore: Sequence[str] = ()) -> Filled:
 class _Filling:
     """Walks a template; None stands for what is left out."""
 
+    def __init__(self, templates: Map) -> None:
+        self.templates = templates
+        self.uses: list[tuple[str, Span]] = []
+        self.problems: list[Problem] = []
+
     def node(self, node: Node, env: Env, layers: int | None) -> Node | None:
         """A node filled; `layers` is the depth that holds for a `block` here, if one is known."""
         if isinstance(node, Map):
             if IF in node.entries or CASE in node.entries:
                 chosen = self.choice(node, env)
                 return None if chosen is None else self.node(chosen, env, layers)
+            if USE in node.entries:
+                return self.use(node, env, layers)
             return self.map(node, env, layers)
         if isinstance(node, Seq):
             items = [self.node(item, env, layers) for item in node.items]
@@ -123,18 +135,27 @@ class _Filling:
                 raise self.unknown(entry)
             if key == "block" and by_layer:
                 assert layers is not None
-                blocks = [self.block(entry.value, env.with_(i=index, n=layers)) for index in range(layers)]
+                every = (self.kept(entry.value, env.with_(i=index, n=layers), None) for index in range(layers))
+                blocks = [Map({}, entry.span) if block is None else block for block in every]
                 entries |= gathered(blocks, entry.span, shared="share" in node.entries)
                 continue
             # Inside a block, `block` is a word like any other.
-            filled = self.node(entry.value, env, layers if key != "block" else None)
+            filled = self.kept(entry.value, env, layers if key != "block" else None)
             if filled is not None:
                 entries[key] = replace(entry, value=filled)
         return replace(node, entries=entries)
 
-    def block(self, node: Node, env: Env) -> Node:
-        filled = self.node(node, env, None)
-        return Map({}, node.span) if filled is None else filled
+    def kept(self, node: Node, env: Env, layers: int | None) -> Node | None:
+        """A node filled; what is wrong with it is kept for the end, so that its neighbours are judged as well."""
+        try:
+            return self.node(node, env, layers)
+        except FamilyError as error:
+            self.problems += [self.placed(problem) for problem in error.problems]
+            return None
+
+    def placed(self, problem: Problem) -> Problem:
+        notes = [f"in the template `{name}`, used at {span}" for name, span in reversed(self.uses)]
+        return replace(problem, notes=(*problem.notes, *notes))
 
     def depth(self, node: Node) -> int | None:
         value = node.value if isinstance(node, Scalar) else None
@@ -172,6 +193,22 @@ class _Filling:
                 env.skip(other.value)
         return node.entries[chosen].value if chosen in node.entries else None
 
+    def use(self, node: Map, env: Env, layers: int | None) -> Node | None:
+        """A piece from `templates`, in which the other keys are names for what is said under them."""
+        entry = node.entries[USE]
+        name = entry.value.value if isinstance(entry.value, Scalar) else None
+        piece = self.templates.get(str(name))
+        if piece is None:
+            known = list(self.templates.entries)
+            raise _fault(f"no template is called `{name}`", entry, suggestion=nearest(str(name), known), at_value=True)
+        if len(self.uses) >= MAX_USES:
+            raise _fault(f"templates use each other at most {MAX_USES} deep", entry)
+        given = {key: env.bound(other.value) for key, other in node.entries.items() if key != USE}
+        self.uses.append((str(name), entry.span))
+        filled = self.kept(piece, env.with_(**given), layers)
+        self.uses.pop()
+        return filled
+
     def option(self, node: Map, value: object, env: Env) -> str:
         options = [key for key in node.entries if key not in (CASE, ELSE)]
         word = value if isinstance(value, str) else said(value)
@@ -185,8 +222,8 @@ class _Filling:
         raise _fault(message, entry, fix=fix, notes=tuple(env.reads), at_value=True)
 
     def unknown(self, entry: Entry) -> FamilyError:
-        known = (IF, CASE)
-        return _fault(f"`{entry.key}` is no choice", entry, suggestion=nearest(entry.key, known), fix=None)
+        known = (IF, CASE, USE)
+        return _fault(f"`{entry.key}` is no word of templates", entry, suggestion=nearest(entry.key, known), fix=None)
 
 
 def _fault(

@@ -65,6 +65,10 @@ class Name:
         """The value it names; raises `ExpressionFault`."""
         return _value(self, scope)
 
+    def path(self, scope: Scope) -> tuple[str | int, ...]:
+        """Its steps, with indices worked out; raises `ExpressionFault`."""
+        return _path(self, scope)
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
