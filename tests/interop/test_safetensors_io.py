@@ -73,7 +73,7 @@ def test_shards_are_read_by_the_library_and_by_us(tmp_path: Path) -> None:
     given = {f"t{n}": torch.randn(10, 10).to(torch.bfloat16 if n % 2 else torch.float32) for n in range(9)}
     outs = [Out(name, "BF16" if tensor.dtype == torch.bfloat16 else "F32", (10, 10)) for name, tensor in given.items()]
     files = shards(outs, limit=1000)
-    assert list(files)[0] == f"model-00001-of-{len(files):05}.safetensors"
+    assert next(iter(files)) == f"model-00001-of-{len(files):05}.safetensors"
     with sharded(tmp_path, files) as writers:
         for out in outs:
             writers[out.name].put(out.name, given[out.name].view(getattr(torch, f"int{8 * ITEM[out.dtype]}")).numpy())
