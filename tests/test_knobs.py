@@ -46,6 +46,8 @@ BESIDE: dict[str, dict[str, Any]] = {
     "multi_head.gate.bias": {"heads": 4, "gate": {}},
     "classification.dense_bias": {"labels": 3, "activation": "tanh"},
     "masked_language_model.width": {"tie": False},
+    "tokens.project": {"width": 12, "token_types": 2},
+    "tokens.projection_bias": {"width": 12},
     "yarn": YARN,
     "yarn.mscale": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
     "yarn.mscale_all_dim": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},

@@ -190,13 +190,13 @@ class _Walk:
         for key, entry in node.entries.items():
             if key in known:
                 continue
-            suggestion = nearest(key, [k for k in meant if k not in node.entries]) or nearest(key, meant)
+            # A key that the same text gives too is meant last; one inherited from another file may well be meant.
+            text = {k for k, other in node.entries.items() if other.span.source == entry.span.source}
+            suggestion = nearest(key, [k for k in meant if k not in text]) or nearest(key, meant)
             guesses |= {suggestion} if suggestion else set()
             what = f"unknown key of {label(cls)}"
-            hint = None if suggestion else elsewhere(key, cls)
-            fix = hint or (
-                None if suggestion else f"the keys here are {', '.join(known)}" if known else "it has no keys"
-            )
+            keys = f"the keys here are {', '.join(known)}" if known else "it has no keys"
+            fix = None if suggestion else elsewhere(key, cls) or keys
             self.report(
                 "unknown-key", what, (*path, key), entry.span, suggestion=suggestion, fix=fix, notes=entry.notes
             )
