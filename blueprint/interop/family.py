@@ -14,9 +14,8 @@ from blueprint.interop.config import Config, FamilyError
 from blueprint.interop.env import expressions
 from blueprint.interop.expression import Expression, ExpressionFault, parse, same
 from blueprint.interop.outline import RULE_KEYS
+from blueprint.interop.layered import extended, read_map
 from blueprint.load.extends import shipped
-from blueprint.load.files import scan_file
-from blueprint.schema.readers import shown
 from blueprint.tree import Entry, Map, Scalar, Seq, leaves, plain
 
 __all__ = ["RULE_KEYS", "Config", "Family", "FamilyError", "families", "find_family", "read_family"]
@@ -215,14 +214,13 @@ def read_family(name: str | Path) -> Family:
 
 @cache
 def _read(path: str, _changed: int) -> Family:
-    root = _map_of(path)
-    text = "\n".join(root.span.source.lines)
+    root, texts = extended(path, families())
     common_path = folder() / f"{COMMON}.yaml"
-    common = _map_of(str(common_path)) if common_path.is_file() else Map({}, root.span)
+    common = read_map(str(common_path)) if common_path.is_file() else Map({}, root.span)
     family = Family(
         Path(path).stem,
         path,
-        hashlib.sha256(text.encode()).hexdigest()[:16],
+        hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16],
         root,
         common,
     )
@@ -230,13 +228,3 @@ def _read(path: str, _changed: int) -> Family:
     if problems:
         raise FamilyError(problems)
     return family
-
-
-def _map_of(path: str) -> Map:
-    reading = scan_file(path, shown(path))
-    if reading.problems or reading.node is None:
-        raise FamilyError(reading.problems)
-    if not isinstance(reading.node, Map):
-        message = f"a family is a map with {', '.join(f'`{key}`' for key in outline.REQUIRED)}"
-        raise FamilyError([Problem("not-a-map", message, span=reading.node.span)])
-    return reading.node

@@ -21,7 +21,7 @@ from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, from_plain
 
 #: What leaves a key out, wherever it stands.
 OMIT = "$omit"
-IF, CASE, USE, THEN, ELSE = "$if", "$case", "$use", "then", "else"
+IF, CASE, USE, EACH, THEN, ELSE = "$if", "$case", "$use", "$each", "then", "else"
 #: How deep templates may use each other.
 MAX_USES = 20
 MAX_LAYERS = 2000
@@ -106,6 +106,8 @@ class _Filling:
                 return None if chosen is None else self.node(chosen, env, layers)
             if USE in node.entries:
                 return self.use(node, env, layers)
+            if EACH in node.entries:
+                return self.each(node, env, layers)
             return self.map(node, env, layers)
         if isinstance(node, Seq):
             items = [self.node(item, env, layers) for item in node.items]
@@ -156,6 +158,15 @@ class _Filling:
     def placed(self, problem: Problem) -> Problem:
         notes = [f"in the template `{name}`, used at {span}" for name, span in reversed(self.uses)]
         return replace(problem, notes=(*problem.notes, *notes))
+
+    def each(self, node: Map, env: Env, layers: int | None) -> Node:
+        """A list with what `$each` comes to in every layer."""
+        entry = node.entries[EACH]
+        if layers is None or len(node.entries) > 1:
+            what = "stands alone" if layers is not None else "stands beside `layers`, or below it"
+            raise _fault(f"`{EACH}` makes a list with an item for every layer: it {what}", entry)
+        values = [env.with_(i=index, n=layers).value(entry.value) for index in range(layers)]
+        return from_plain(values, entry.value.span)
 
     def depth(self, node: Node) -> int | None:
         value = node.value if isinstance(node, Scalar) else None
@@ -222,7 +233,7 @@ class _Filling:
         raise _fault(message, entry, fix=fix, notes=tuple(env.reads), at_value=True)
 
     def unknown(self, entry: Entry) -> FamilyError:
-        known = (IF, CASE, USE)
+        known = (IF, CASE, USE, EACH)
         return _fault(f"`{entry.key}` is no word of templates", entry, suggestion=nearest(entry.key, known), fix=None)
 
 
