@@ -1,4 +1,4 @@
-"""`blueprint import`: a checkpoint of the Hugging Face hub becomes a spec that can be edited, and weights under our names.
+"""`blueprint import`: a Hugging Face checkpoint becomes a spec that can be edited, and weights under our names.
 
 OUT/spec.yaml           the spec, as a person would write it
 OUT/model.safetensors   the weights, their bytes as they came
@@ -23,7 +23,7 @@ from blueprint.cost.units import count
 from blueprint.diagnosis import Problem
 from blueprint.files import write_atomic
 from blueprint.interop import record as records
-from blueprint.interop.config import FamilyError, read_config
+from blueprint.interop.config import Config, FamilyError, read_config
 from blueprint.interop.error import CheckpointError
 from blueprint.interop.family import Family, find_family, read_family
 from blueprint.interop.live import ModelSink, shapes_of
@@ -154,7 +154,7 @@ def import_hf(
     with torch.no_grad():
         for move in ready.moves.moves:
             move_in(move, ready.checkpoint.tensors, ready.ours, sink)
-    model.imported = Live(Path(path), ready.filled.family, ready.record)  # type: ignore[assignment]
+    model.imported = Live(Path(path), ready.filled.family, ready.filled.config, ready.record)  # type: ignore[assignment]
     return spec, model
 
 
@@ -164,6 +164,7 @@ class Live:
 
     path: Path
     family: Family
+    config: Config
     record: Record
 
 
@@ -174,7 +175,7 @@ def refuse_used(out: Path) -> None:
 
 
 def understand(path: Path, family: str | Path | None = None, ignore: Sequence[str] = ()) -> Ready:
-    """Read a checkpoint's config and headers, and find out what goes where; all faults of the family are told at once."""
+    """Read a checkpoint's config and headers, and find out what goes where; all faults are told at once."""
     if not path.is_dir():
         what = "is a file" if path.exists() else "does not exist"
         raise CheckpointError(f"{path} {what}: name the folder of a checkpoint, with config.json and safetensors")

@@ -8,7 +8,6 @@ FOLDER/hf/           config, tokenizer and all that came beside the weights
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,8 +17,10 @@ from blueprint.files import write_atomic
 from blueprint.interop.error import CheckpointError
 from blueprint.interop.safetensors_io import ITEM
 from blueprint.interop.safetensors_out import Out
+from blueprint.training.folder import IMPORTED
 
-FILE, FAMILY, CARRIED, DROPPED = "import.json", "family.yaml", "hf", "dropped.safetensors"
+FILE, FAMILY, CARRIED = IMPORTED
+DROPPED = "dropped.safetensors"
 #: What lies beside weights and is no word about the model: other forms of the weights, and code.
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".onnx", ".gguf", ".ot", ".py")
 _LARGEST = 200_000_000
@@ -87,18 +88,10 @@ def find_record(folder: Path) -> Kept | None:
     return Kept(folder, found)
 
 
-def carry(kept: Kept, folder: Path) -> None:
-    """Give another folder, of a run that began there, the record and what belongs to it."""
-    if not (folder / FILE).exists():
-        shutil.copytree(kept.hf, folder / CARRIED, dirs_exist_ok=True)
-        shutil.copyfile(kept.family, folder / FAMILY)
-        shutil.copyfile(kept.folder / FILE, folder / FILE)
-
-
 def beside(folder: Path) -> Iterator[Path]:
     """The files of a checkpoint that are not weights: config, tokenizer, generation settings, licence."""
     for path in sorted(folder.iterdir()):
         name = path.name
-        if path.is_file() and not name.startswith(".") and not name.endswith((*_WEIGHTS, ".index.json")):
-            if path.stat().st_size <= _LARGEST:
-                yield path
+        known = name.startswith(".") or name.endswith((*_WEIGHTS, ".index.json"))
+        if not known and path.is_file() and path.stat().st_size <= _LARGEST:
+            yield path
