@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -15,6 +16,7 @@ from blueprint.interop.env import expressions
 from blueprint.interop.expression import Expression, ExpressionFault, parse, same
 from blueprint.interop.outline import RULE_KEYS
 from blueprint.interop.layered import extended, read_map
+from blueprint.load.dump import dump
 from blueprint.load.extends import shipped
 from blueprint.tree import Entry, Map, Scalar, Seq, leaves, plain
 
@@ -38,6 +40,13 @@ class Family:
     def _map(self, key: str) -> Map:
         node = self.root.get(key)
         return node if isinstance(node, Map) else Map({}, self.root.span)
+
+    @property
+    def text(self) -> str:
+        """The family as a file that extends no other."""
+        lines = self.root.span.source.lines
+        extends = any(line.startswith("extends:") for line in lines)
+        return dump(plain(self.root)) if extends else "\n".join(lines)
 
     @property
     def match(self) -> Map:
@@ -214,13 +223,13 @@ def read_family(name: str | Path) -> Family:
 
 @cache
 def _read(path: str, _changed: int) -> Family:
-    root, texts = extended(path, families())
+    root = extended(path, families())
     common_path = folder() / f"{COMMON}.yaml"
     common = read_map(str(common_path)) if common_path.is_file() else Map({}, root.span)
     family = Family(
         Path(path).stem,
         path,
-        hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16],
+        hashlib.sha256(json.dumps(plain(root)).encode()).hexdigest()[:16],
         root,
         common,
     )

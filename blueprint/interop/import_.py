@@ -242,7 +242,7 @@ def _write(ready: Ready, path: Path, folder: Path, progress: Progress | None) ->
         with writer(kept.dropped, ordered([Out(t.name, t.dtype, t.shape) for t in dropped])) as sink:
             for tensor in dropped:
                 sink.put_stored(tensor.name, tensor)
-    write_atomic(kept.family, Path(filled.family.path).read_bytes())
+    write_atomic(kept.family, filled.family.text)
     kept.record.write(folder)
     write_json(folder / "lock.json", lock(filled.spec, filled.plan.hash, {}))
     write_atomic(folder / "spec.yaml", filled.text)

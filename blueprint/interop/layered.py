@@ -19,17 +19,14 @@ _REMOVES = frozenset({"weights", "tied", "drop", "aliases", "inert", "let", "tem
 _DEEPEST = 10
 
 
-def extended(path: str, shipped: Mapping[str, Path], chain: tuple[str, ...] = ()) -> tuple[Map, list[str]]:
-    """A family's map over that of the family it `extends`, and the texts of all of them, its own last.
-
-    `shipped` are the families that may be meant by name.
+def extended(path: str, shipped: Mapping[str, Path], chain: tuple[str, ...] = ()) -> Map:
+    """A family's map, laid over that of the family it `extends`; `shipped` are the families that may be meant by name.
     Raises FamilyError for a base that cannot be read, and for families that extend each other in a circle.
     """
     root = read_map(path)
-    text = "\n".join(root.span.source.lines)
     said = root.get("extends")
     if said is None:
-        return root, [text]
+        return root
     if not (isinstance(said, Scalar) and isinstance(said.value, str)):
         raise FamilyError([Problem("extends", "a family extends one other: its name, or its file", span=said.span)])
     base = shipped.get(said.value) or Path(beside(said.value, root.span.source))
@@ -40,8 +37,8 @@ def extended(path: str, shipped: Mapping[str, Path], chain: tuple[str, ...] = ()
         meant = nearest(said.value, shipped)
         message = f"`{said.value}` is no family that ships, and no file beside this one"
         raise FamilyError([Problem("extends", message, span=said.span, suggestion=meant)])
-    below, texts = extended(str(base), shipped, known)
-    return _over(below.without("extends"), root.without("extends"), ()), [*texts, text]
+    below = extended(str(base), shipped, known)
+    return _over(below, root.without("extends"), ())
 
 
 def _over(base: Map, node: Map, path: tuple[str, ...]) -> Map:
