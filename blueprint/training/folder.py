@@ -8,6 +8,7 @@ FOLDER/checkpoints/     step=000100.ckpt with a checksum beside each
 FOLDER/samples.txt      text drawn while training
 FOLDER/loss.png         the loss curve
 FOLDER/summary.json     how it ended
+FOLDER/import.json, family.yaml, hf/  what an import remembers, where the run began from one
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import json
 import platform
 import re
 import shlex
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -27,6 +29,9 @@ from blueprint.load.dump import dump
 from blueprint.load.scalars import resolve
 from blueprint.schema.spec import Spec
 from blueprint.training.error import TrainError
+
+#: What an import remembers for the way back: its record, its family, and what came beside the weights.
+IMPORTED = ("import.json", "family.yaml", "hf")
 
 _PLAIN = re.compile(r"[A-Za-z_/.][\w ./()+*-]*[\w)/]|[A-Za-z_]")
 
@@ -142,6 +147,18 @@ def lock(spec: Spec, plan_hash: str, data: Mapping[str, str]) -> dict[str, Any]:
         "plugins": plugin_hashes(spec),
         "versions": versions(),
     }
+
+
+def carry_import(source: Path, folder: Path) -> None:
+    """Give a folder what an import at `source`, or a run that began from one, remembers; nothing where there is none."""
+    root = next((each for each in (source, *source.absolute().parents[:2]) if (each / IMPORTED[0]).is_file()), None)
+    if root is None or (folder / IMPORTED[0]).exists():
+        return
+    record, family, beside = IMPORTED
+    shutil.copytree(root / beside, folder / beside, dirs_exist_ok=True)
+    shutil.copyfile(root / family, folder / family)
+    # Last: with it, the rest is there.
+    write_atomic(folder / record, (root / record).read_bytes())
 
 
 def plugin_hashes(spec: Spec) -> dict[str, str]:

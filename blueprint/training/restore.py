@@ -30,7 +30,7 @@ class Stored:
 
 
 def restore(path: str | Path, *, device: torch.device | str = "cpu", allow_plugins: bool = False) -> nn.Module:
-    """The model at `path`, in eval mode, its `spec` set: a run folder, a checkpoint, or a build folder.
+    """The model at `path`, in eval mode, its `spec` set: a run folder, a checkpoint, or a build or import folder.
 
     A run folder gives its newest whole checkpoint. Raises `RestoreError` for what is missing, damaged, foreign, or
     holds code; `SpecError` where the spec needs a plugin that is neither loaded nor allowed.
@@ -45,6 +45,7 @@ def restore(path: str | Path, *, device: torch.device | str = "cpu", allow_plugi
         raise RestoreError(f"{stored.path} does not fit its own spec:\n{report}")
     model.spec = spec  # type: ignore[assignment]
     model.trained_steps = stored.step  # type: ignore[assignment]
+    model.restored_from = stored.path  # type: ignore[assignment]
     return model.to(device).eval()
 
 

@@ -28,7 +28,7 @@ from blueprint.training.changes import refuse_changes
 from blueprint.training.data.loader import loader
 from blueprint.training.data_module import BlueprintData, same_data
 from blueprint.training.error import NonFinite, RestoreError, TrainError
-from blueprint.training.folder import Layout, Run, changes, lock, read_json, write_json, yaml_text
+from blueprint.training.folder import Layout, Run, carry_import, changes, lock, read_json, write_json, yaml_text
 from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_precision
@@ -178,6 +178,8 @@ class _Training:
         if not layout.lock.exists():
             write_json(layout.lock, self.module.lock)
         files.write_atomic(layout.spec, yaml_text(copied(self.spec, layout.root)))
+        if self.spec.start is not None:
+            carry_import(Path(self.spec.start.from_), layout.root)
         checkpoints.sweep(layout.checkpoints)
         sample.cut(layout.samples, self.step)
 
