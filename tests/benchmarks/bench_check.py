@@ -24,7 +24,7 @@ def largest() -> Path:
     import blueprint as bp
 
     found: dict[Path, int] = {}
-    for path in sorted(each for each in (ROOT / "specs").rglob("*.yaml") if "families" not in each.parts):
+    for path in sorted((ROOT / "specs").rglob("*.yaml")):
         if "families" not in path.parts:
             found[path] = len(json.dumps(bp.plan(bp.load(path)).to_plain()))
     return max(found, key=lambda path: found[path])
