@@ -5,6 +5,7 @@ The inverse of `blueprint.schema.layers`. It works on trees, so that the layers 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -95,7 +96,7 @@ def _choices(order: list[int], shared: bool) -> list[tuple[list[int], dict[int, 
         # Of the layers at one place of the pattern, the most say what stands there.
         pattern = [Counter(order[start::length]).most_common(1)[0][0] for start in range(length)]
         odd = {index: number for index, number in enumerate(order) if number != pattern[index % length]}
-        if not (odd and shared):
+        if len(odd) <= max(1, count // 8) and not (odd and shared):
             found.append((length + _OVERRIDE * len(odd), length, pattern, odd))
     return [(pattern, odd) for *_, pattern, odd in sorted(found, key=lambda each: each[:2])]
 
@@ -162,6 +163,8 @@ def _changes(over: Node, base: Node) -> Node | None:
     """What, merged over `base`, gives `over`; None for nothing. Raises `_Apart` where something would have to go."""
     if _equal(over, base):
         return None
+    if isinstance(base, Map) and not base.entries:
+        return over
     if not isinstance(over, Map) and not isinstance(base, Map):
         return over
     left, right = _bare(over), _bare(base)
@@ -192,11 +195,11 @@ def _names(variants: list[Any]) -> list[str]:
     paths = list(dict.fromkeys(path for each in flat for path in each))
     telling = [path for path in paths if len({each.get(path) for each in flat}) > 1]
     types = [path for path in telling if all(isinstance(each.get(path, ""), str) for each in flat)]
-    for chosen in (*([path] for path in types), *([a, b] for a in types for b in types if a != b)):
+    for chosen in (each for count in (1, 2, 3) for each in itertools.combinations(types, count)):
         names = ["_".join(filter(None, (_word(each.get(path), path) for path in chosen))) for each in flat]
         if len(set(names)) == len(names) and all(name.isidentifier() and name != COMMON for name in names):
             return names
-    for path in telling:
+    for path in filter(None, telling):
         names = [f"{path[-1]}_{each.get(path)}".replace(".", "_").replace("-", "_") for each in flat]
         if len(set(names)) == len(names) and all(name.isidentifier() for name in names):
             return names
@@ -205,12 +208,14 @@ def _names(variants: list[Any]) -> list[str]:
 
 def _word(value: Any, path: tuple[str, ...]) -> str:
     """What a type is called in a name: `none` alone would not say of what."""
-    return f"no_{path[-1]}" if value in (None, "none") else str(value)
+    return f"no_{path[-1]}" if path and value in (None, "none") else str(value)
 
 
 def _words(value: Any, path: tuple[str, ...]) -> Any:
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _words(inner, path if key == "type" else (*path, key))
-    elif not isinstance(value, list):
+    elif isinstance(value, list):
+        yield path, "_".join(str(item.get("type") if isinstance(item, dict) else item) for item in value)
+    else:
         yield path, value

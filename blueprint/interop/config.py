@@ -158,7 +158,7 @@ class View:
 
     def touch(self, path: Path_) -> None:
         """Count a field, and all that is in it, as read."""
-        for spelling in self._spellings(path):
+        for spelling in self.spellings(path):
             if path and self._direct(spelling, use=False) is not None:
                 self.used.add(tuple(map(str, spelling)))
 
@@ -182,7 +182,13 @@ class View:
             self.used.add(tuple(leaf))
         return (value,)
 
-    def _spellings(self, path: Path_) -> Iterator[Path_]:
+    def holds(self, path: Path_) -> bool:
+        """Whether the config has something other than null at exactly this path."""
+        found = self._direct(path, use=False)
+        return found is not None and found[0] is not None
+
+    def spellings(self, path: Path_) -> Iterator[Path_]:
+        """A path as the config may write it: as it is, then in older ways."""
         yield path
         for cut in range(len(path), 0, -1):
             for old in self.aliases.get(dotted(path[:cut]), ()):
@@ -191,7 +197,7 @@ class View:
     def _own(self, path: Path_) -> tuple[Any, Path_] | None:
         """The value under the first spelling that has one; other spellings of the same value count as read, too."""
         first: tuple[Any, Path_] | None = None
-        for spelling in self._spellings(path):
+        for spelling in self.spellings(path):
             found = self._direct(spelling, use=False)
             if found is None or found[0] is None:
                 continue

@@ -62,7 +62,7 @@ class Env:
 
     def look(self, path: Path_) -> Any:
         """The value of a path; raises `Missing`."""
-        path = self._meant(path)
+        path = self.meant(path)
         first, rest = str(path[0]), path[1:]
         if first == HF and rest:
             value, words = self.view.get(rest)
@@ -77,7 +77,7 @@ class Env:
 
     def said(self, path: Path_) -> bool:
         """Whether a path has a value of its own: a config's field that the config says, or a name that is not null."""
-        path = self._meant(path)
+        path = self.meant(path)
         if path[0] == HF:
             return self.view.said(path[1:])
         try:
@@ -85,7 +85,7 @@ class Env:
         except Missing:
             return False
 
-    def _meant(self, path: Path_) -> Path_:
+    def meant(self, path: Path_) -> Path_:
         """A path with its first name replaced by the path that stands for."""
         bound = self.names.get(str(path[0]))
         return (*bound.path, *path[1:]) if isinstance(bound, Bound) else path
@@ -186,7 +186,7 @@ class Env:
                 except ExpressionFault:
                     # Nothing is there, or which part of it is meant is not known here.
                     fixed = itertools.takewhile(lambda step: isinstance(step, str), name.steps)
-                    self.view.touch(self._meant(tuple(map(str, fixed)))[1:])
+                    self.view.touch(self.meant(tuple(map(str, fixed)))[1:])
             elif first in self.let.entries and first not in self.names and first not in seen:
                 for _, leaf in leaves(self.let.entries[first].value):
                     text = leaf.value if isinstance(leaf.value, str) else ""

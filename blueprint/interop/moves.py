@@ -61,8 +61,9 @@ def moves_in(rules: Rules, env: Env, ours: Mapping[str, Shape], theirs: Mapping[
     best = max(range(len(tries)), key=lambda n: (_present(tries[n], theirs), -n))
     binding, layout = tries[best], rules.layouts[best]
     tied = _tied(rules, env.with_(**layout), layout, theirs, binding.problems)
-    found = _Matching(rules, binding, ours, theirs, tied).run()
-    used = {name for move in found for each in move.theirs for name in each.names}
+    matching = _Matching(rules, binding, ours, theirs, tied)
+    found = matching.run()
+    used = set(matching.claims)
     # A copy that is all there is of a tensor stands for it.
     rest = {name for name in theirs if name not in used}
     stands = {original: copy for copy, original in tied.items() if original not in theirs and copy in used}

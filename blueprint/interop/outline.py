@@ -9,22 +9,10 @@ from blueprint.interop.env import expressions, within
 from blueprint.interop.expression import ExpressionFault, said
 from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, leaves, plain
 
-#: What a family file may say; those that must be there come first.
-KEYS = (
-    "match",
-    "model",
-    "weights",
-    "description",
-    "defaults",
-    "aliases",
-    "inert",
-    "let",
-    "templates",
-    "tied",
-    "drop",
-    "layouts",
-)
-REQUIRED = KEYS[:3]
+#: What a family file must say, and what it may.
+REQUIRED = ("match", "model", "weights")
+OPTIONAL = ("description", "defaults", "aliases", "inert", "let", "templates", "tied", "drop", "layouts")
+KEYS = REQUIRED + OPTIONAL
 #: What a rule of `weights` may say, where it is more than a name.
 RULE_KEYS = ("from", "as", "when", "sizes")
 #: Names that mean something already, and that `let` may not take.
@@ -95,7 +83,8 @@ def _weights(node: Map) -> Iterator[Problem]:
         path = ("weights", key)
         if isinstance(entry.value, Map):
             yield from _unknown_keys(entry.value, RULE_KEYS, "a rule", path)
-            if "from" not in entry.value.entries:
+            misspelt = any(nearest(each, RULE_KEYS) == "from" for each in entry.value.entries)
+            if "from" not in entry.value.entries and not misspelt:
                 yield Problem("missing-key", "a rule needs `from`: the name in the file", path, entry.span)
         elif not isinstance(entry.value, Scalar) or not isinstance(entry.value.value, str):
             yield _wrong(entry, "a tensor's name in the file, or a map with `from`", path)

@@ -82,7 +82,7 @@ def _piece(source: int, at: int, target: int, to: int, size: int) -> int:
             return os.copy_file_range(source, target, min(size, 1 << 26), at, to)
         except OSError:
             pass  # not between these two file systems
-    return os.pwrite(target, os.pread(source, min(size, 1 << 24), at), to)
+    return os.pwrite(target, os.pread(source, min(size, 1 << 20), at), to)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from blueprint.interop.pattern import Part, Pattern
 from blueprint.interop.rearrange import Array, Shape, copy, views
 from blueprint.interop.safetensors_io import BITS, ITEM, Stored
 
-_BLOCK = 1 << 24
+_BLOCK = 1 << 20
 View = tuple[tuple[str, ...], Array]
 
 

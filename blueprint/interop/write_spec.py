@@ -7,19 +7,25 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from blueprint.component import Section
+from blueprint.arithmetic import ArithmeticFault
+from blueprint.component import Component, Section
 from blueprint.diagnosis import SpecError
 from blueprint.interop.compress import compress
-from blueprint.load import load, loads, scalars
+from blueprint.load import loads, scalars
 from blueprint.load.dump import dump
 from blueprint.plan import Plan, described, plan
 from blueprint.schema.layers import COMMON, Stack, variants
+from blueprint.schema.shape import Shape, fields
 from blueprint.schema.spec import VERSION, Spec
-from blueprint.tree import Source, Span, from_plain, plain
+from blueprint.schema.validate import validate
+from blueprint.tree import Map, Source, Span, from_plain, plain
 
 _WIDTH = 110
 #: What one reads first of a model.
 _FIRST = ("type", "vocab_size", "d_model", "layers", "max_length")
+#: Where variants stand, which lie over the common block.
+_LAYERED = ("blocks", "overrides")
+_HERE = Span(Source("spec"))
 _PLAIN = re.compile(r"[\w(][\w ()*/+.-]*")
 
 
@@ -52,7 +58,6 @@ def _stacks(section: Section, said: dict[str, Any], whole: dict[str, Any], plain
     if not isinstance(section, Stack):
         return said
     names = variants(section.layers, section.pattern, section.overrides)
-    place = Span(Source("layers"))
 
     def block(values: dict[str, Any], name: str) -> Any:
         group, _, key = name.partition(".")
@@ -60,15 +65,15 @@ def _stacks(section: Section, said: dict[str, Any], whole: dict[str, Any], plain
         return found if found is not None else {}
 
     layers = compress(
-        [from_plain(block(said, name), place) for name in names],
+        [from_plain(block(said, name), _HERE) for name in names],
         whole=[block(whole, name) for name in names],
         shared=section.share is not None,
         plainly=plainly,
     )
-    entries = {key: plain(entry.value) for key, entry in layers.entries(place).items()}
+    entries = {key: plain(entry.value) for key, entry in layers.entries(_HERE).items()}
     out: dict[str, Any] = {}
     for key, value in said.items():
-        if key in ("block", "blocks", "pattern", "overrides"):
+        if key in ("block", "pattern", *_LAYERED):
             out |= entries
             entries = {}
         else:
@@ -77,31 +82,55 @@ def _stacks(section: Section, said: dict[str, Any], whole: dict[str, Any], plain
 
 
 def minimal(said: dict[str, Any]) -> dict[str, Any]:
-    """What is left of a spec's plain values without all that changes nothing when it is not said."""
-    try:
-        before = _identity(load(said, allow_plugins=True))
-    except SpecError:
-        return said
-    out: dict[str, Any] = said
-    queue: list[tuple[str, ...]] = [("model", key) for key in said["model"] if key != "type"]
-    while queue:
-        path = queue.pop(0)
-        fewer = _without(out, path)
-        try:
-            same = _identity(load(fewer, allow_plugins=True)) == before
-        except SpecError:
-            same = False
-        if same:
-            out = fewer
+    """What is left of a spec's plain values without what its model would have anyway.
+
+    Defaults are gone already; this takes out, by trying, what parts fill in for themselves (`kv_heads` as `heads`).
+    """
+    model = said["model"]
+    rest = {key: value for key, value in said.items() if key in ("tokenizer", "precision", "trainer")}
+    before = _identity(model, rest)
+    for path in list(_candidates(model, fields(Spec)["model"], ())):
+        fewer = _without(model, path)
+        if before is not None and _identity(fewer, rest) == before:
+            model = fewer
+    model = {"type": model["type"], **_untyped(model, fields(Spec)["model"])}
+    return {key: _short(inner) for key, inner in {**said, "model": model}.items()}
+
+
+def _candidates(value: Any, shape: Shape, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The fields that a part may fill in for itself: those without a default, with arithmetic for one, or inherited."""
+    if not isinstance(value, dict):
+        return
+    cls = shape.member_of(from_plain(value, _HERE))
+    if shape.form == "map" and shape.item is not None:
+        for key, inner in value.items():
+            yield from _candidates(inner, shape.item, (*path, key))
+    if cls is None:
+        return
+    required = {info.alias or name for name, info in cls.model_fields.items() if info.is_required()}
+    sums = {name for name, _ in cls.expressions()} if issubclass(cls, Component) else set()
+    for key, inner in fields(cls).items():
+        if key not in value or (key in ("block", *_LAYERED) and not isinstance(value[key], dict)):
             continue
-        inner = _at(out, path)
-        if isinstance(inner, dict):
-            if inner.keys() == {"type"}:
-                out = _without(out, path, inner["type"])
-                continue
-            # The type goes last: what a map says decides whether the name alone would do.
-            queue[:0] = [(*path, key) for key in sorted(inner, key=lambda key: key == "type")]
-    return {key: _short(inner) for key, inner in out.items()}
+        if key not in required and (inner.default is None or inner.inherit or key in sums) and inner.form != "map":
+            yield (*path, key)
+        yield from _candidates(value[key], inner, (*path, key))
+
+
+def _untyped(value: Any, shape: Shape) -> Any:
+    """A part that says no type where the slot's default is meant; variants keep theirs, as they lie over others."""
+    cls = shape.member_of(from_plain(value, _HERE)) if isinstance(value, dict) else None
+    if cls is None:
+        return value
+    out = {}
+    for key, inner in value.items():
+        known = fields(cls).get(key)
+        out[key] = inner if known is None or key in _LAYERED else _untyped(inner, known)
+    unsaid = shape.form == "slot" and not shape.inherit and shape.default is not None and len(out) > 1
+    inherits = issubclass(cls, Component) and cls.inherits and not shape.establishes
+    if unsaid and not inherits and shape.type_name(None) == out.get("type"):
+        del out["type"]
+    return out
 
 
 def _short(value: Any) -> Any:
@@ -112,36 +141,37 @@ def _short(value: Any) -> Any:
     return [_short(item) for item in value] if isinstance(value, list) else value
 
 
-def _identity(spec: Spec) -> Any:
-    """What a trial must keep: the parts outside the layers, and each variant where it stands first and last."""
+def _identity(model: dict[str, Any], rest: dict[str, Any]) -> Any:
+    """What a trial must keep: the parts outside the layers, and each variant where it stands first and last.
+
+    None where the spec would not be valid.
+    """
+    root = from_plain({**rest, "model": model}, _HERE)
+    assert isinstance(root, Map)
+    spec, problems = validate(root, Spec)
+    if spec is None or problems:
+        return None
     site = spec.model.site()
-    parts = [(name, described(part.filled(at))) for name, part, at in spec.model.parts(site)]
-    sides = {}
-    for side, stack in spec.model.stacks().items():
-        layers = stack.layer_list(site)
-        last = {layer.variant: index for index, layer in enumerate(layers)}
-        first = {layer.variant: index for index, layer in reversed(list(enumerate(layers)))}
-        ends = sorted({*first.values(), *last.values()})
-        filled = [(index, described(layers[index].block.filled(layers[index].site))) for index in ends]
-        sides[side] = [filled, [layer.weights_of for layer in layers], [layer.variant for layer in layers]]
-    numbers = (site.d_model, site.max_length, site.vocab_size, site.causal)
-    rest = spec.to_plain()
-    return numbers, parts, sides, {key: value for key, value in rest.items() if key != "model"}
+    try:
+        parts = [(name, described(part.filled(at))) for name, part, at in spec.model.parts(site)]
+        sides = {}
+        for side, stack in spec.model.stacks().items():
+            layers = stack.layer_list(site)
+            last = {layer.variant: index for index, layer in enumerate(layers)}
+            first = {layer.variant: index for index, layer in reversed(list(enumerate(layers)))}
+            ends = sorted({*first.values(), *last.values()})
+            filled = [(index, described(layers[index].block.filled(layers[index].site))) for index in ends]
+            sides[side] = [filled, [(layer.variant, layer.weights_of) for layer in layers]]
+    except ArithmeticFault:
+        return None
+    return (site.d_model, site.max_length, site.vocab_size, site.causal), parts, sides
 
 
-def _at(value: Any, path: tuple[str, ...]) -> Any:
-    for key in path:
-        value = value[key]
-    return value
-
-
-def _without(value: dict[str, Any], path: tuple[str, ...], instead: Any = ...) -> dict[str, Any]:
-    """A copy that lacks the value at a path, or has another there."""
+def _without(value: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """A copy that lacks the value at a path."""
     key, *rest = path
     if rest:
-        return {**value, key: _without(value[key], tuple(rest), instead)}
-    if instead is not ...:
-        return {**value, key: instead}
+        return {**value, key: _without(value[key], tuple(rest))} if isinstance(value.get(key), dict) else value
     return {name: inner for name, inner in value.items() if name != key}
 
 

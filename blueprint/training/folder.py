@@ -150,7 +150,7 @@ def lock(spec: Spec, plan_hash: str, data: Mapping[str, str]) -> dict[str, Any]:
 
 
 def carry_import(source: Path, folder: Path) -> None:
-    """Give a folder what an import at `source`, or a run that began from one, remembers; nothing where there is none."""
+    """Give a folder what an import at `source`, or a run that began from one, remembers; else nothing."""
     root = next((each for each in (source, *source.absolute().parents[:2]) if (each / IMPORTED[0]).is_file()), None)
     if root is None or (folder / IMPORTED[0]).exists():
         return
