@@ -23,6 +23,7 @@ from blueprint.cost import Cost, cost
 from blueprint.cost.units import count
 from blueprint.files import atomic_path, write_atomic
 from blueprint.model.build import build_plan
+from blueprint.model.inputs import sample_inputs
 from blueprint.model.trial import trial_loss
 from blueprint.picture import picture
 from blueprint.plan import Plan, plan
@@ -126,14 +127,16 @@ def prove(spec: Spec, tried: Plan, model: nn.Module, ran: str) -> Proof:
     site = tried.site
     length = min(_TOKENS, site.max_length or _TOKENS)
     generator = torch.Generator().manual_seed(spec.seed)
-    ids_BT = torch.randint(site.vocab_size or 2, (2, length + 1), generator=generator)
-    batch = {"input_ids": ids_BT[:, :-1], "labels": ids_BT[:, 1:]}
+    batch = sample_inputs(tried, 2, length + 1, generator=generator)
+    if "input_ids" in batch:
+        ids_BT = batch["input_ids"]
+        batch |= {"input_ids": ids_BT[:, :-1], "labels": ids_BT[:, 1:]}
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)
         loss, _ = trial_loss(spec, site)(model.train(), batch)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise BuildError(f"the loss of {tried.name} on random tokens is {value}")
+            raise BuildError(f"the loss of {tried.name} on random inputs is {value}")
         loss.backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and (parameter.grad is None or not bool(parameter.grad.isfinite().all())):

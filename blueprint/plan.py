@@ -14,7 +14,6 @@ from blueprint.component import Component, Fault, Means, Section, Site
 from blueprint.diagnosis import Problem, SpecError
 from blueprint.kinds import Block
 from blueprint.schema.faults import part_faults
-from blueprint.schema.layers import Stack
 from blueprint.schema.model import Model
 from blueprint.schema.spec import Spec
 from blueprint.tree import Scalar, find
@@ -56,8 +55,7 @@ class Plan:
 
     def to_plain(self, *, means: bool = True, defaults: bool = True) -> dict[str, Any]:
         """The whole plan as plain values, without what tells by which means it is computed, or without defaults."""
-        skip = set(Stack.model_fields) - {"d_model", "layers", "max_length", "causal", "final_norm"}
-        own = {k: v for k, v in described(self.model, means, defaults).items() if k not in skip or k == "type"}
+        own = self.model.to_outside(described(self.model, means, defaults))
         stacks = {
             side: [layer.to_plain(means=means, defaults=defaults) for layer in stack]
             for side, stack in self.stacks.items()
@@ -88,17 +86,15 @@ class Plan:
 
     def miniature(self) -> Plan:
         """The same structure at small widths, depths and counts: every distinct layer twice, every part once."""
-        small: dict[str, Any] = {}
-        for key, value in _SMALL.items():
-            said = getattr(self.site, key)
-            small[key] = value if said is None and key == "vocab_size" else said if said is None else min(said, value)
-        site = replace(self.site, **small, width=small["d_model"])
-        stacks = {side: _fewer(stack, site) for side, stack in self.stacks.items()}
-        changed = {name: part.miniature(at) for name, part, at in self.model.parts(site)}
-        update = {**changed, **{k: v for k, v in small.items() if k in type(self.model).model_fields}}
-        if len(stacks) == 1:
-            update["layers"] = len(next(iter(stacks.values())))
-        return replace(self, model=self.model.model_copy(update=update), site=site, stacks=stacks)
+        bounded = self.model.with_numbers(lambda key, said: None if said is None else min(said, _SMALL[key]))
+        # Parts are shrunk where the small model has them; how many tokens there are may then follow from them.
+        at = replace(bounded.site(), float32=self.site.float32)
+        changed = bounded.with_parts({name: part.miniature(site) for name, part, site in bounded.parts(at)})
+        at = replace(changed.site(), float32=self.site.float32)
+        sites = changed.sides(at)
+        stacks = {side: _fewer(stack, sites[side]) for side, stack in self.stacks.items()}
+        model = changed.with_layers({side: len(stack) for side, stack in stacks.items()})
+        return replace(self, model=model, site=at, stacks=stacks)
 
     def __str__(self) -> str:
         from blueprint.render import plan_text
@@ -110,15 +106,18 @@ def plan(spec: Spec) -> Plan:
     """Write a spec out; raises `SpecError` for what only shows at a part's place (widths, lengths)."""
     model = spec.model
     site = model.site()
-    if site.vocab_size is None:
+    if site.vocab_size is None and model.reads_ids:
         site = replace(site, vocab_size=spec.vocab_size)
     site = replace(site, float32=kept_float32(spec))
-    filled = _filled_parts(model, site)
+    filled = model.with_parts({name: part.filled(at) for name, part, at in model.parts(site)})
+    if model.reads_ids:
+        filled = filled.with_vocabulary(site.vocab_size)
+    sites = model.sides(site)
     seen: dict[str, Block] = {}
     stacks: dict[str, tuple[PlanLayer, ...]] = {}
     for side, stack in model.stacks().items():
         layers = []
-        for layer in stack.layer_list(site):
+        for layer in stack.layer_list(sites[side]):
             try:
                 block = layer.block.filled(layer.site)
             except ArithmeticFault as error:
@@ -173,13 +172,6 @@ def _described(value: Any, means: bool, defaults: bool) -> Any:
         return {key: _described(item, means, defaults) for key, item in value.items()}
     # 1 and 1.0 are the same number, and must hash alike.
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _filled_parts(model: Model, site: Site) -> Model:
-    update: dict[str, Any] = {name: part.filled(at) for name, part, at in model.parts(site)}
-    if "vocab_size" in type(model).model_fields:
-        update["vocab_size"] = site.vocab_size
-    return model.model_copy(update=update)
 
 
 def _placed(spec: Spec, fault: Fault) -> Problem:

@@ -57,8 +57,9 @@ class Site:
 
     `d_model` is the stream's width, `width` the width of what this part works on (a head, say); `layer` counts from 0
     of `layers`; `heads`, `kv_heads` and `head_dim` are set inside an attention, `table`, the width of the embedding's
-    token table (None: there is none), for a head; `float32` names the roles that
-    compute in float32 under a 16-bit precision (None: there is no such precision to keep them from).
+    token table (None: there is none), for a head; `ids` tells whether the tokens are ids (else: parts of an image,
+    say), `extra` holds what only one kind of part is told; `float32` names the roles that compute in float32 under a
+    16-bit precision (None: there is no such precision to keep them from).
     """
 
     d_model: int
@@ -75,6 +76,7 @@ class Site:
     head_dim: int | None = None
     table: int | None = None
     dropout: float = 0.0
+    ids: bool = True
     float32: frozenset[str] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     #: Called with every part as it is built: (component, site, what `build` returned) -> what to use.

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from blueprint.model.build import build_plan, with_hook
+from blueprint.model.inputs import given_of, sample_inputs
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
 
@@ -56,7 +57,8 @@ Loss = Callable[[Any, dict[str, Tensor]], tuple[Tensor, Any]]
 
 def plain_loss(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
     """A loss that costs next to nothing: for what a layer adds, the objective does not matter."""
-    return model(batch["input_ids"], logits=False).hidden.sum(), {}
+    out = model(**given_of(model, batch), logits=False)
+    return out.hidden.sum() + sum(each.sum() for each in out.vectors.values()), {}
 
 
 def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss) -> dict[str, int]:
@@ -66,10 +68,11 @@ def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss
     with FakeTensorMode(allow_non_fake_inputs=True), torch.random.fork_rng(devices=()):
         model = plan.model.build(plan.site)(plan).train()
         _retype(model, dtypes)
-        ids_BT = torch.zeros(batch, length, dtype=torch.int64)
+        inputs = sample_inputs(plan, batch, length)
+        labels = {"labels": inputs["input_ids"]} if "input_ids" in inputs else {}
         with Ledger(model) as ledger:
             with computing(spec.trainer.precision):
-                loss, _ = objective(model, {"input_ids": ids_BT, "labels": ids_BT})
+                loss, _ = objective(model, {**inputs, **labels})
             ledger.begin_backward()
             loss.backward()
             del loss

@@ -26,7 +26,7 @@ def build_plan(plan: Plan, *, device: torch.device | str = "cpu", seed: int = 0)
         return model
     init = next((part.build(at) for name, part, at in plan.model.parts(plan.site) if name == "init"), None)
     if init is not None:
-        initialise(model, init, seed, plan.site.layers)
+        initialise(model, init, seed, {at.path: at.layers for at in plan.model.sides(plan.site).values()})
     return model.to(target)
 
 

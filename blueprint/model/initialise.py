@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,19 +19,29 @@ def name_seed(seed: int, name: str) -> int:
 
 
 @torch.no_grad()
-def initialise(model: nn.Module, init: Any, seed: int, layers: int) -> None:
+def initialise(model: nn.Module, init: Any, seed: int, layers: int | Mapping[str, int]) -> None:
     """Fill every weight matrix and table by `init`, zero their biases.
+
+    `layers` is the model's depth, or the depths of its stacks by the names of the modules they are in.
 
     A module with parameters of its own and a `reset_parameters` is asked to set them, under a seed from its name; any
     other parameter keeps the value its constructor gave it.
     """
     for path, module in model.named_modules():
         if isinstance(module, _FILLED):
-            _fill(path, module, init, seed, layers)
+            _fill(path, module, init, seed, depth(path, layers))
         elif next(module.parameters(recurse=False), None) is not None and hasattr(module, "reset_parameters"):
             with torch.random.fork_rng():
                 torch.manual_seed(name_seed(seed, path))
                 module.reset_parameters()
+
+
+def depth(path: str, layers: int | Mapping[str, int]) -> int:
+    """How many layers the stack has that the module at `path` is in; the deepest's, where it is in none."""
+    if isinstance(layers, int):
+        return layers
+    inside = [count for name, count in layers.items() if not name or path.startswith(f"{name}.")]
+    return max(inside or layers.values())
 
 
 def _fill(path: str, module: Any, init: Any, seed: int, layers: int) -> None:

@@ -12,8 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blueprint.model.inputs import only_taken
+from blueprint.model.layers import built_layers, through
 from blueprint.model.output import ModelState, Output
-from blueprint.ops import Flow, cross_entropy, merge_terms
+from blueprint.ops import Flow, cross_entropy
 from blueprint.plan import Plan
 
 
@@ -26,12 +28,7 @@ class StackModel(nn.Module):
         parts = {name: part.build(at) for name, part, at in plan.model.parts(plan.site) if name != "init"}
         self.embedding = parts["embedding"]
         (stack,) = plan.stacks.values()
-        made: dict[int, nn.Module] = {}
-        for layer in stack:
-            # Layers that share weights are one module; each still decodes with a state of its own.
-            if layer.weights_of == layer.site.layer:
-                made[layer.site.layer] = layer.block.build(layer.site)
-        self.layers = nn.ModuleList(made[layer.weights_of] for layer in stack)
+        self.layers = built_layers(stack)
         self.norm = parts.get("final_norm")
         self.head = parts["head"]
         self._head_float32 = "head" in (plan.site.float32 or ())
@@ -49,45 +46,48 @@ class StackModel(nn.Module):
         token_type_ids: Tensor | None,
         position_ids: Tensor | None,
         segment_ids: Tensor | None,
+        pixel_values: Tensor | None,
         state: ModelState | None,
         logits: bool,
         unused: Mapping[str, Tensor | None],
     ) -> Output:
         """What `forward` of every model of one stack does; `unused` are the public face's inputs it does not take."""
-        name = self.plan.model.spec_name
-        given = [key for key, value in unused.items() if value is not None]
-        if input_ids is None or given:
-            what = f"no {', '.join(given)}" if given else "input_ids are missing"
-            raise TypeError(
-                f"{name}s take input_ids, attention_mask, token_type_ids, position_ids and segment_ids: {what}"
-            )
+        given = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "segment_ids": segment_ids,
+            "pixel_values": pixel_values,
+            **unused,
+        }
+        taken = only_taken(self.plan.model, given)
         if token_type_ids is not None and getattr(self.embedding, "token_types", None) is None:
             raise TypeError(
                 "this model has no token types: leave token_type_ids out, or say `token_types` in its embedding"
             )
+        count = self.plan.site.max_length if input_ids is None else input_ids.shape[1]
+        assert count is not None, "an embedding says how many tokens it makes, or takes ids"
         flow = Flow.of(
-            input_ids.shape[0],
-            input_ids.shape[1],
-            input_ids.device,
+            taken.shape[0],
+            count,
+            taken.device,
             attention_mask,
             position_ids,
             segment_ids,
             seen=None if state is None else state.seen,
             token_type_ids=token_type_ids,
+            input_ids=input_ids,
         )
-        hidden_BTD, terms = self.trunk(input_ids, flow, state)
+        hidden_BTD, terms = self.trunk(taken, flow, state)
         if state is not None:
             state.advance(flow)
         return Output(self.project(hidden_BTD, flow) if logits else None, hidden_BTD, terms)
 
-    def trunk(self, ids_BT: Tensor, flow: Flow, state: ModelState | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Ids to the hidden states (B, T, D) that the head reads, with the terms of all layers."""
-        x_BTD = self.embedding(ids_BT, flow)
-        terms: dict[str, Tensor] = {}
-        for index, layer in enumerate(self.layers):
-            x_BTD, found = layer(x_BTD, flow, None if state is None else state.layers[index])
-            if found:
-                merge_terms(terms, found)
+    def trunk(self, inputs: Tensor, flow: Flow, state: ModelState | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Inputs to the hidden states (B, T, D) that the head reads, with the terms of all layers."""
+        x_BTD = self.embedding(inputs, flow)
+        x_BTD, terms = through(self.layers, x_BTD, flow, None if state is None else state.layers)
         return (x_BTD if self.norm is None else self.norm(x_BTD)), terms
 
     def project(self, hidden_BTD: Tensor, flow: Flow | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from blueprint.component import Site
+from blueprint.model.inputs import given_of
 from blueprint.ops import with_losses
 from blueprint.schema.spec import Spec
 
@@ -25,5 +26,5 @@ def trial_loss(spec: Spec, site: Site) -> Loss:
 
 def mean_square(model: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Any]:
     """The mean square of what the head gives, with the losses of all layers."""
-    out = model(batch["input_ids"])
+    out = model(**given_of(model, batch))
     return with_losses(out.logits.float().square().mean(), out.terms), {}

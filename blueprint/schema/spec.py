@@ -14,6 +14,7 @@ from blueprint.component import Component, Fault, Faults, Section, rule, slot
 from blueprint.kinds import DataSource, Objective, Optimizer, Schedule, Tokenizer
 from blueprint.schema.model import Model
 from blueprint.schema.shape import fields
+from blueprint.schema.towers import DualEncoder  # noqa: F401  (a model that a spec may say)
 from blueprint.tree import Entry, Map, Scalar
 
 VERSION = 1
@@ -245,19 +246,23 @@ class Spec(Section):
     def _vocabulary(model: Any, tokenizer: Tokenizer | None) -> Faults:
         if not hasattr(model, "vocab_size"):
             return None
+        at = f"model.{model.vocabulary_at}"
+        if not model.reads_ids:
+            said = f"the model takes {', '.join(model.inputs())}, which no tokenizer writes"
+            return None if tokenizer is None else Fault(f"the tokenizer does nothing: {said}", "tokenizer", "remove it")
         if tokenizer is None:
             if model.vocab_size is None:
                 return Fault(
                     "`vocab_size` must be said, as there is no tokenizer to take it from",
-                    "model.vocab_size",
-                    "say `vocab_size` in `model`, or a `tokenizer`",
+                    at,
+                    f"say `vocab_size` in `{at.rpartition('.')[0]}`, or a `tokenizer`",
                 )
             return None
         needed = tokenizer.vocab_size
         if needed is not None and model.vocab_size is not None and model.vocab_size < needed:
             return Fault(
                 f"the model knows {model.vocab_size} tokens, but tokenizer `{tokenizer.spec_name}` writes {needed}",
-                "model.vocab_size",
+                at,
                 "leave `vocab_size` out to take the tokenizer's",
             )
         return None
@@ -267,6 +272,9 @@ class Spec(Section):
         longest = getattr(model, "max_length", None)
         if data is None:
             return None
+        if not getattr(model, "reads_ids", True):
+            what = "`length` does nothing: the model takes no ids, of which there may be more or fewer"
+            return Fault(what, "data.length", "remove it") if data.length is not None else None
         if data.length is None:
             return None if longest else Fault("`length` must be said, as the model has no `max_length`", "data.length")
         if longest is not None and data.length > longest:

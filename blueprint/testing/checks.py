@@ -10,7 +10,7 @@ from typing import Any
 
 from blueprint.describe import descriptions
 from blueprint.diagnosis import SpecError
-from blueprint.testing.tiny import LENGTH, TINY, Case, place
+from blueprint.testing.tiny import LENGTH, TINY, Case, place, stacks
 
 Check = Callable[[Case], None]
 
@@ -50,20 +50,30 @@ def _builds_at_several_sites(case: Case) -> None:
     from blueprint.load import load
     from blueprint.model.face import build
 
-    for overrides in (["model.layers=1"], ["model.layers=3", "model.max_length=48"]):
-        build(load(case.said, overrides))(case.ids())
+    def sized(**sizes: int) -> list[str]:
+        """Sizes for every stack that says them."""
+        return [f"{path}.{key}={size}" for path in stacks(case.said) for key, size in sizes.items() if said(path, key)]
+
+    def said(path: str, key: str) -> bool:
+        node = case.said
+        for step in path.split("."):
+            node = node[step]
+        return node.get(key) is not None
+
+    for overrides in (sized(layers=1), sized(layers=3, max_length=48)):
+        build(load(case.said, overrides))(**case.inputs())
     try:
-        wide = load(case.said, ["model.d_model=64"])
+        wide = load(case.said, sized(d_model=64))
     except SpecError:
         return  # settings that fit one width alone may say so
-    build(wide)(case.ids())
+    build(wide)(**case.inputs())
 
 
 def _finite_gradient_to_every_parameter(case: Case) -> None:
     from blueprint.ops import with_losses
 
     model = copy.deepcopy(case.model).train()
-    out = model(case.ids())
+    out = model(**case.inputs())
     assert all(term.ndim == 0 for term in out.terms.values()), "a term is a scalar: it is logged as one number"
     with_losses(out.logits.float().square().mean(), out.terms).backward()
     for name, parameter in model.named_parameters():
@@ -72,7 +82,7 @@ def _finite_gradient_to_every_parameter(case: Case) -> None:
 
 
 def _causality(case: Case) -> None:
-    if not case.model.plan.site.causal:
+    if not case.model.plan.site.causal or not case.reads_ids:
         return
     import torch
 
@@ -84,28 +94,30 @@ def _causality(case: Case) -> None:
         for each in (other, ids):
             # What is dropped in training is the same for both.
             torch.manual_seed(0)
-            found.append(tokens(model(each))[:, :cut])
+            found.append(tokens(model(**case.inputs(each)))[:, :cut])
         when = " in training" if model.training else ""
         close(found[0], found[1], f"the future changes what lies before it{when}")
 
 
 def _rows_do_not_see_each_other(case: Case) -> None:
-    ids = case.ids()
-    close(
-        tokens(case.model(ids[:1])), tokens(case.model(ids))[:1], "a sequence changes with those beside it in the batch"
-    )
+    inputs = case.inputs()
+    alone = case.model(**{name: value[:1] for name, value in inputs.items()})
+    close(tokens(alone), tokens(case.model(**inputs))[:1], "a sequence changes with those beside it in the batch")
 
 
 def _padding_is_nothing(case: Case) -> None:
     import torch
 
+    if not case.reads_ids:
+        return
     ids, pad = case.ids(), 5
-    alone = case.model(ids)
+    others = {name: value for name, value in case.inputs().items() if name != "input_ids"}
+    alone = case.model(ids, **others)
     filler = torch.full((ids.shape[0], pad), 7)
     ones, zeros = torch.ones_like(ids), torch.zeros_like(filler)
-    right = case.model(torch.cat([ids, filler], 1), torch.cat([ones, zeros], 1))
+    right = case.model(torch.cat([ids, filler], 1), torch.cat([ones, zeros], 1), **others)
     close(tokens(right)[:, :LENGTH], tokens(alone), "padding on the right changes the tokens before it")
-    left = case.model(torch.cat([filler, ids], 1), torch.cat([zeros, ones], 1))
+    left = case.model(torch.cat([filler, ids], 1), torch.cat([zeros, ones], 1), **others)
     close(tokens(left)[:, pad:], tokens(alone), "padding on the left changes the tokens after it")
     for out in (left, right) if case.pooled else ():
         close(out.logits, alone.logits, "padding changes what is said of the whole sequence")
@@ -117,7 +129,7 @@ def _step_by_step_equals_at_once(case: Case) -> None:
     from blueprint.inference.generate import generate
 
     model, ids = case.model, case.ids()
-    whole = tokens(model(ids))
+    whole = tokens(model(**case.inputs()))
     if not model.plan.model.generates:
         with contextlib.suppress(ValueError):
             generate(model, ids, max_new_tokens=2)
@@ -164,12 +176,12 @@ def _state_dict_copy_and_meta(case: Case) -> None:
 
     from blueprint.model.face import build
 
-    ids, model = case.ids(), case.model
-    expected = model(ids).logits
-    assert torch.equal(copy.deepcopy(model)(ids).logits, expected), "a deep copy computes something else"
+    inputs, model = case.inputs(), case.model
+    expected = model(**inputs).logits
+    assert torch.equal(copy.deepcopy(model)(**inputs).logits, expected), "a deep copy computes something else"
     fresh = build(case.spec).eval()
     fresh.load_state_dict(model.state_dict())
-    assert torch.equal(fresh(ids).logits, expected), "weights do not survive a state dict"
+    assert torch.equal(fresh(**inputs).logits, expected), "weights do not survive a state dict"
     shapes = {name: value.shape for name, value in build(case.spec, device="meta").state_dict().items()}
     assert shapes == {name: value.shape for name, value in model.state_dict().items()}, "shapes on meta differ"
 
@@ -189,7 +201,7 @@ def _runs_in_bfloat16(case: Case) -> None:
     import torch
 
     model = copy.deepcopy(case.model).to(torch.bfloat16)
-    assert model(case.ids()).logits.isfinite().all(), "bfloat16 gives values that are not finite"
+    assert model(**case.inputs()).logits.isfinite().all(), "bfloat16 gives values that are not finite"
 
 
 def _every_setting_is_read_back(case: Case) -> None:
@@ -220,7 +232,7 @@ def _a_step_moves_every_parameter_downhill(case: Case) -> None:
     before = [parameter.detach().clone() for parameter in model.parameters()]
     losses = []
     for _ in range(5):
-        loss = model(case.ids()).logits.float().square().mean()
+        loss = model(**case.inputs()).logits.float().square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
