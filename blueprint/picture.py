@@ -6,8 +6,8 @@ import io
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from blueprint.component import Component
-from blueprint.render import groups, ranges, summary, wrapped
+from blueprint.component import Component, Site
+from blueprint.render import groups, outside, ranges, summary, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +31,8 @@ _MOST = 8
 
 _WIDTH, _LEFT, _RIGHT, _GAP = 8.4, 1.5, 8.1, 0.28
 _LINE, _PAD = 0.19, 0.11
+#: Room below a box for the name of what enters it.
+_ENTRY = 0.5
 
 
 @dataclass
@@ -43,6 +45,10 @@ class _Box:
     inside: list[_Box] = field(default_factory=list)
     beside: str = ""
     alternates: bool = False
+    #: What comes in here from outside, rather than from the box below.
+    enters: str = ""
+    #: Whether what it gives goes not to the box above but to where the sides meet.
+    leaves: bool = False
 
     @property
     def height(self) -> float:
@@ -55,16 +61,17 @@ def picture(plan: Plan, form: str = "png", note: str = "") -> bytes:
     from matplotlib.figure import Figure
 
     boxes, colours = _boxes(plan)
-    height = sum(box.height + _GAP for box in boxes) + 2.1
+    sizes = [*wrapped(_sizes(plan), 110), *filter(None, [note])]
+    height = sum(box.height + _GAP + (_ENTRY if box.enters else 0) for box in boxes) + 1.7 + 0.2 * len(sizes)
     figure = Figure(figsize=(_WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, _WIDTH)
     axes.set_ylim(0, height)
     axes.axis("off")
     _stack(axes, boxes)
-    _depth(axes, plan, colours, height)
+    _depth(axes, plan, colours, height - 1.05 - 0.2 * len(sizes))
     axes.text(_LEFT, height - 0.35, plan.name, fontsize=15, fontweight="bold", va="center")
-    for index, text in enumerate(filter(None, (_sizes(plan), note))):
+    for index, text in enumerate(sizes):
         axes.text(_LEFT, height - 0.62 - 0.2 * index, text, fontsize=8, color="#555555", va="center")
     return _saved(figure, form)
 
@@ -80,34 +87,50 @@ def _saved(figure: Figure, form: str) -> bytes:
 
 
 def _sizes(plan: Plan) -> str:
-    site = plan.site
+    sites = plan.model.sides(plan.site)
+    own = {side: " · ".join(_numbers(site)) for side, site in sites.items()}
+    each = [next(iter(own.values()))] if len(set(own.values())) == 1 else [f"{side}: {own[side]}" for side in own]
+    layers = f"{plan.model.spec_name}, {sum(map(len, plan.stacks.values()))} layers"
+    return " · ".join([layers, *each, f"plan {plan.hash}"])
+
+
+def _numbers(site: Site) -> list[str]:
     facts = (
-        f"{plan.model.spec_name}, {sum(map(len, plan.stacks.values()))} layers",
         f"d_model {site.d_model}",
         f"vocabulary {site.vocab_size:,}" if site.vocab_size else "",
         f"up to {site.max_length:,} tokens" if site.max_length else "",
         "causal" if site.causal else "bidirectional",
-        f"plan {plan.hash}",
     )
-    return " · ".join(filter(None, facts))
+    return [fact for fact in facts if fact]
 
 
 def _boxes(plan: Plan) -> tuple[list[_Box], dict[tuple[str, int], str]]:
     """The boxes from the bottom up, and the colour of every layer."""
-    outside = [(name, part) for name, part, _ in plan.model.parts(plan.site) if part.kind != "init"]
-    below, above = outside[:1], outside[1:]
-    boxes = [_part(name, part, 78) for name, part in below]
+    boxes: list[_Box] = []
     colours: dict[tuple[str, int], str] = {}
     each = groups(plan)
     alternates = any("," in ranges(indices) for _, indices, _ in each)
-    for number, (side, indices, layer) in enumerate(each):
-        colour = _LAYERS[number % len(_LAYERS)]
-        colours |= {(side, index): colour for index in indices}
-        if number < _MOST:
-            boxes.append(_group(f"{side} " if len(plan.stacks) > 1 else "", indices, layer, colour, alternates))
-    if len(each) > _MOST:
-        boxes.append(_Box(f"and {len(each) - _MOST} more kinds of layers"))
-    return [*boxes, *(_part(name, part, 78) for name, part in above)], colours
+    entering = iter("tokens" if name == "input_ids" else "images" for name in plan.model.inputs())
+    for below, side, above in outside(plan):
+        start = len(boxes)
+        boxes += [_part(name, part, 78) for name, part in below if part.kind != "init"]
+        for number, (of, indices, layer) in enumerate(each):
+            if of != side:
+                continue
+            colour = _LAYERS[number % len(_LAYERS)]
+            colours |= {(side, index): colour for index in indices}
+            if number < _MOST:
+                boxes.append(_group(f"{side} " if len(plan.stacks) > 1 else "", indices, layer, colour, alternates))
+        more = sum(of == side for of, _, _ in each[_MOST:])
+        if more:
+            boxes.append(_Box(f"and {more} more kinds of layers"))
+        boxes += [_part(name, part, 78) for name, part in above if part.kind != "init"]
+        if below:
+            boxes[start].enters = next(entering)
+            # A side that begins with an input of its own does not go on from the one below it.
+            if start:
+                boxes[start - 1].leaves = True
+    return boxes, colours
 
 
 def _part(name: str, part: Component, width: int) -> _Box:
@@ -140,14 +163,25 @@ def _group(side: str, indices: list[int], layer: PlanLayer, colour: str, alterna
 def _stack(axes: Axes, boxes: list[_Box]) -> None:
     bottom = 0.75
     middle = (_LEFT + _RIGHT) / 2
-    axes.text(middle, 0.28, "tokens", fontsize=9, ha="center", va="center", style="italic")
-    _arrow(axes, middle, 0.42, bottom)
+    bottom -= _ENTRY
+    tops: list[float] = []
     for box, above in zip(boxes, [*boxes[1:], None], strict=True):
+        if box.enters:
+            axes.text(middle, bottom + _ENTRY - 0.47, box.enters, fontsize=9, ha="center", va="center", style="italic")
+            _arrow(axes, middle, bottom + _ENTRY - 0.33, bottom + _ENTRY)
+            bottom += _ENTRY
         _draw(axes, box, _LEFT, _RIGHT, bottom)
         # Layers that alternate have no one order: the column of the depth shows it.
-        if not (box.alternates and above is not None and above.alternates):
+        if box.leaves:
+            tops.append(bottom + box.height / 2)
+        elif not (box.alternates and above is not None and above.alternates):
             _arrow(axes, middle, bottom + box.height, bottom + box.height + _GAP)
         bottom += box.height + _GAP
+    for start in tops:
+        end = bottom - _GAP - boxes[-1].height / 2
+        axes.plot([_RIGHT, _RIGHT + 0.15, _RIGHT + 0.15], [start, start, end], color="#555555", linewidth=0.9)
+        style = {"arrowstyle": "-|>", "color": "#555555", "lw": 0.9}
+        axes.annotate("", xy=(_RIGHT, end), xytext=(_RIGHT + 0.15, end), arrowprops=style)
     axes.text(middle, bottom + 0.12, "output", fontsize=9, ha="center", va="center", style="italic")
 
 
@@ -180,11 +214,11 @@ def _arrow(axes: Axes, x: float, start: float, end: float) -> None:
     axes.annotate("", xy=(x, end), xytext=(x, start), arrowprops={"arrowstyle": "-|>", "color": "#555555", "lw": 0.9})
 
 
-def _depth(axes: Axes, plan: Plan, colours: dict[tuple[str, int], str], height: float) -> None:
+def _depth(axes: Axes, plan: Plan, colours: dict[tuple[str, int], str], top: float) -> None:
     """A column with a cell for every layer, in the colour of its group."""
     from matplotlib.patches import Rectangle
 
-    bottom, top, left, width = 0.75, height - 1.35, 0.55, 0.42
+    bottom, left, width = 0.75, 0.55, 0.42
     for number, (side, stack) in enumerate(plan.stacks.items()):
         cell = (top - bottom) / max(1, len(stack))
         cell = min(cell, 0.5)

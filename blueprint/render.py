@@ -51,31 +51,60 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def _model_line(plan: Plan) -> str:
-    site = plan.site
     depths = {side: len(stack) for side, stack in plan.stacks.items()}
     layers = ", ".join(f"{count} {side + ' ' if len(depths) > 1 else ''}layers" for side, count in depths.items())
+    sites = plan.model.sides(plan.site)
+    own = {side: _SIGN.join(site_facts(site)) for side, site in sites.items()}
+    # What holds for all stacks is said once.
+    facts = [next(iter(own.values()))] if len(set(own.values())) == 1 else [f"{side}: {own[side]}" for side in own]
+    return _SIGN.join([f"{plan.model.spec_name} of {layers}", *facts])
+
+
+def site_facts(site: Site) -> list[str]:
+    """The numbers of a stack."""
     facts = [
-        f"{plan.model.spec_name} of {layers}",
         f"d_model {site.d_model}",
         f"vocab_size {site.vocab_size}" if site.vocab_size else "",
         f"max_length {site.max_length}" if site.max_length else "no longest length",
         "causal" if site.causal else "bidirectional",
     ]
-    return _SIGN.join(fact for fact in facts if fact)
+    return [fact for fact in facts if fact]
 
 
 def _rows(plan: Plan) -> Iterator[tuple[str, str]]:
     """(name, what it is) of every line, in the order data takes."""
-    outside = {name: part for name, part, _ in plan.model.parts(plan.site)}
-    first = next(iter(outside), None)
-    if first is not None:
-        yield first, summary(outside.pop(first))
-    for side, indices, layer in groups(plan):
-        yield from _group_rows(f"{side} " if len(plan.stacks) > 1 else "", indices, layer, plan)
-    for name, part in outside.items():
-        yield name, summary(part)
+    several = len(plan.stacks) > 1
+    for names, side, after in outside(plan):
+        for name, part in names:
+            yield name, summary(part)
+        for of, indices, layer in groups(plan):
+            if of == side:
+                yield from _group_rows(f"{side} " if several else "", indices, layer, plan)
+        for name, part in after:
+            yield name, summary(part)
     if plan.site.float32:
         yield "in float32", ", ".join(sorted(plan.site.float32))
+
+
+Named = list[tuple[str, Component]]
+
+
+def outside(plan: Plan) -> list[tuple[Named, str, Named]]:
+    """The parts outside the layers, as those before and those after the layers of every side.
+
+    The first part is what a stack begins with. Parts of one side are named after it; others stand after all layers.
+    """
+    rest = [(name, part) for name, part, _ in plan.model.parts(plan.site)]
+    out: list[tuple[Named, str, Named]] = []
+    for side in plan.stacks:
+        own = [each for each in rest if each[0].startswith(f"{side}.")]
+        rest = [each for each in rest if each not in own]
+        out.append((own[:1], side, own[1:]))
+    if not out[0][0]:
+        out[0] = (rest[:1], out[0][1], out[0][2])
+        rest = rest[1:]
+    out[-1] = (*out[-1][:2], [*out[-1][2], *rest])
+    return out
 
 
 def groups(plan: Plan) -> list[tuple[str, list[int], PlanLayer]]:

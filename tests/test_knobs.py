@@ -16,6 +16,7 @@ import torch
 import blueprint as bp
 from blueprint.component import Section
 from blueprint.inference.prompt import room
+from blueprint.model.inputs import sample_inputs
 from blueprint.plan import Plan
 from blueprint.registry import kinds, member, names
 from blueprint.schema.shape import Shape, fields
@@ -46,6 +47,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "multi_head.gate.bias": {"heads": 4, "gate": {}},
     "classification.dense_bias": {"labels": 3, "activation": "tanh"},
     "masked_language_model.width": {"tie": False},
+    "attention.norm": {"heads": 4, "feed_forward": "mlp"},
     "yarn": YARN,
     "yarn.mscale": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
     "yarn.mscale_all_dim": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
@@ -69,16 +71,29 @@ OTHERS: dict[str, list[Any]] = {
     "multi_head.gate.bias": [True],
     "multi_head.temperature": [COOLING],
     "multi_head.temperature.offset": [3],
+    "dual_encoder.text.embedding": [{"type": "tokens", "scale": 2}],
+    "dual_encoder.image.embedding": [{"image_size": 12, "patch_size": 6}],
+    "dual_encoder.image.pool": ["last", "mean", "first_and_mean", {"type": "attention", "heads": 4}],
     "longrope.short_factor": [[2.0] * 32],
     "longrope.long_factor": [[2.0] * 32],
     "rope.theta": [100.0],
     "rope.fraction": [0.25],
 }
 
-# An encoder's layers are spoken of as a decoder's are.
-for _table in (BESIDE, OTHERS):
-    _said = {knob: said for knob, said in _table.items() if knob.startswith("decoder.")}
-    _table |= {knob.replace("decoder.", "encoder."): said for knob, said in _said.items()}
+# The layers of an encoder, and of the towers of a dual encoder, are spoken of as a decoder's are.
+_layers = {knob.removeprefix("decoder."): said for knob, said in BESIDE.items() if knob.startswith("decoder.")}
+for _tower in ("text", "image"):
+    BESIDE |= {
+        f"dual_encoder.{_tower}.{knob}": {f"{_tower}.{key}": value for key, value in said.items()}
+        for knob, said in _layers.items()
+    }
+_layers_else = {knob.removeprefix("decoder."): said for knob, said in OTHERS.items() if knob.startswith("decoder.")}
+for _model in ("encoder", "dual_encoder.text", "dual_encoder.image"):
+    OTHERS |= {f"{_model}.{knob}": said for knob, said in _layers_else.items() if f"{_model}.{knob}" not in OTHERS}
+BESIDE |= {f"encoder.{knob}": said for knob, said in _layers.items()}
+
+#: Keys that may be said of other stacks and of these never: an image has as many tokens as it has patches.
+REFUSED = {"dual_encoder.image.max_length", "dual_encoder.image.vocab_size"}
 
 #: Keys that change how the model is computed, not what it is: these, and only these, leave the hash as it is.
 HOW = {"multi_head.backend"}
@@ -95,7 +110,9 @@ PARTS = [(kind, name) for kind in kinds() if set(MODEL) <= set(CHECKS.get(kind, 
 def keys(cls: type[Section], path: str = "") -> Iterator[tuple[str, Shape]]:
     """Every key of a component, those of its sections included; what stands in its slots has a turn of its own."""
     for key, shape in fields(cls).items():
-        yield f"{path}{key}", shape
+        # A section that must be there is what its keys are.
+        if shape.form != "section" or shape.optional or shape.default is not None:
+            yield f"{path}{key}", shape
         if shape.form == "section":
             assert shape.cls is not None
             yield from keys(shape.cls, f"{path}{key}.")
@@ -164,12 +181,16 @@ def model_of(said: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=noise))
     ids = torch.randint(TINY["vocab_size"] // 2, (2, LENGTH), generator=torch.Generator().manual_seed(1))
     documents = torch.arange(LENGTH).div(LENGTH // 3, rounding_mode="floor").expand(2, -1)
+    given = sample_inputs(plan, 2, LENGTH, generator=torch.Generator().manual_seed(1))
+    if "input_ids" in given:
+        given["input_ids"] = ids
     with torch.no_grad():
-        seen["output"] = model.eval()(ids).logits
-        seen["output of few"] = model(ids[:, : LENGTH // 3]).logits
-        seen["output of documents"] = model(ids, segment_ids=documents).logits
+        seen["output"] = model.eval()(**given).logits
+        if "input_ids" in given:
+            seen["output of few"] = model(**{**given, "input_ids": ids[:, : LENGTH // 3]}).logits
+            seen["output of documents"] = model(**given, segment_ids=documents).logits
         torch.manual_seed(0)
-        seen["output in training"] = model.train()(ids).logits
+        seen["output in training"] = model.train()(**given).logits
     seen["longest"] = [fits(model, length) for length in (20, 32, 48)]
     return plan, seen
 
@@ -226,6 +247,10 @@ def test_every_key_of_a_model_changes_it(kind: str, name: str, key: str) -> None
         for beside, fixed in (member(shape.kind, value["type"]).beside if _member(value, shape) else {}).items():
             put(changed, beside, fixed)
         put(changed, f"{path}.{key}", value)
+        if knob in REFUSED:
+            with pytest.raises(bp.SpecError, match=f"`{key.rpartition('.')[2]}` does nothing"):
+                bp.load(changed)
+            continue
         other, found = model_of(changed)
         what = differing(seen, found)
         if knob in HOW:
@@ -238,4 +263,4 @@ def test_every_key_of_a_model_changes_it(kind: str, name: str, key: str) -> None
 
 
 def _member(value: Any, shape: Shape) -> bool:
-    return shape.form == "slot" and isinstance(value, Mapping)
+    return shape.form == "slot" and isinstance(value, Mapping) and "type" in value

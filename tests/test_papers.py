@@ -15,11 +15,14 @@ COUNTS = {
     "albert_base": 11_683_584,
     "bert_base": 109_482_240,
     "bert_large": 335_141_888,
+    "clip_vit_b32": 151_277_313,
     "distilbert": 66_362_880,
     "gpt2": 124_439_808,
     "llama3_8b": 8_030_261_248,
     "modernbert_base": 149_655_232,
     "roberta_large": 355_359_744,
+    "vit_base": 86_567_656,
+    "vit_large": 304_326_632,
 }
 SPECS = sorted((ROOT / "specs" / "papers").glob("*.yaml"))
 

@@ -82,6 +82,10 @@ def _activations(spec: Spec, written: Plan, length: int, batch: int) -> dict[str
 def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | None:
     """The length to measure at."""
     longest = written.site.max_length
+    if not written.model.reads_ids:
+        if length is not None and length != longest:
+            raise ValueError(f"{length} tokens: an input of this model is always {longest}, whatever it shows")
+        length = longest
     if length is None:
         length = spec.data.length if spec.data and spec.data.length else longest
     if batch < 1 or (length is not None and length < 1):

@@ -140,7 +140,8 @@ class Cost:
         yield "active for a token", f"{self.active_parameters:,}", ""
         for layers in self.layers:
             shared = "" if layers.own == len(layers.indices) else f", {layers.own} with weights of their own"
-            name = f"layer {layers.span}" if len(layers.indices) == 1 else f"layers {layers.span}, each"
+            side = f"{layers.side} " if len({each.side for each in self.layers}) > 1 else ""
+            name = f"{side}layer {layers.span}" if len(layers.indices) == 1 else f"{side}layers {layers.span}, each"
             yield name, f"{layers.parameters:,}", f"{layers.variant}{shared}"
 
     def _operation_rows(self) -> Iterator[tuple[str, str, str]]:
