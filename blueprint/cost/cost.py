@@ -69,6 +69,7 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
         cache_bytes=whole,
         memory=Memory(held, gradients, state, step.get("activations")),
         unknown=unknown,
+        tokens=_tokens(written, length),
     )
 
 
@@ -97,6 +98,12 @@ def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | 
                     f"{length} tokens: the model's {part.spec_name} {part.kind} end at max_length {longest}"
                 )
     return length
+
+
+def _tokens(written: Plan, length: int | None) -> int | None:
+    """Tokens of one sample in all stacks: as many as said where they are ids, as many as there always are elsewhere."""
+    each = [length if site.ids else site.max_length for site in written.model.sides(written.site).values()]
+    return None if None in each else sum(count for count in each if count is not None)
 
 
 def _cache(
