@@ -1,4 +1,4 @@
-"""A learned query. Shapes: `B` batch, `T` tokens, `D` model width, `H` heads, `E` width of a head."""
+"""A learned query. Shapes: `B` batch, `T` tokens, `S` keys, `D` model width, `H` heads, `E` width of a head."""
 
 from __future__ import annotations
 

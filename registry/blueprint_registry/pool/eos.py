@@ -1,7 +1,7 @@
 """The token that ends the text."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field
 
@@ -32,6 +32,11 @@ class Eos(IdPool):
         yield from as_faults(super().check(at))
         if at.ids and at.vocab_size is not None and self.id >= at.vocab_size:
             yield Fault(f"there is no id {self.id} among {at.vocab_size}", "id")
+
+    def miniature(self, at: Site) -> Self:
+        """An id that a small vocabulary has."""
+        known = at.vocab_size
+        return self if known is None else self.model_copy(update={"id": min(self.id, known - 1)})
 
     def build(self, at: Site) -> "EosPool":
         """The module; it has no parameters."""

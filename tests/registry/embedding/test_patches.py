@@ -103,9 +103,8 @@ def test_what_makes_no_sense_of_images_is_refused(before: str, after: str, line:
 
 
 def test_the_length_of_a_plan_follows_from_the_patches_and_a_miniature_runs() -> None:
-    plan = bp.plan(
-        bp.loads(GOOD.replace("image_size: 8", "image_size: 224").replace("patch_size: 4", "patch_size: 16"))
-    )
+    large = GOOD.replace("image_size: 8", "image_size: 224").replace("patch_size: 4", "patch_size: 16")
+    plan = bp.plan(bp.loads(large))
     small = plan.miniature()
     assert plan.site.max_length == 197
     assert small.site.max_length == 10
@@ -118,9 +117,7 @@ def test_cost_counts_the_patches() -> None:
     cost = bp.cost(spec)
     assert cost.length == 5
     projected = 2 * 4 * (3 * 4 * 4) * 16
-    without = bp.cost(
-        bp.loads(GOOD.replace("channels: 3", "channels: 1").replace("patch_size: 4", "patch_size: 4, channels: 1"))
-    )
+    without = bp.cost(bp.loads(GOOD.replace("patch_size: 4", "patch_size: 4, channels: 1")))
     assert cost.flops_forward is not None
     assert without.flops_forward is not None
     assert cost.flops_forward - without.flops_forward == projected * 2 // 3
