@@ -21,10 +21,12 @@ class Pairing(Section):
         longest = model.longest
         if data.source.gives == IMAGES:
             return None
-        if data.length is None:
-            return None if longest else Fault("`length` must be said, as the model has no `max_length`", "data.length")
-        if longest is not None and data.length > longest:
-            return Fault(f"samples of {data.length} tokens do not fit the model's max_length {longest}", "data.length")
+        if data.length is None and longest is None:
+            return Fault("`length` must be said, as the model has no `max_length`", "data.length")
+        for name, what in (("length", "samples"), ("target_length", "targets")):
+            said = getattr(data, name)
+            if longest is not None and said is not None and said > longest:
+                return Fault(f"{what} of {said} tokens do not fit the model's max_length {longest}", f"data.{name}")
         return None
 
     @rule("objective", "model")
