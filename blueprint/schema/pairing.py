@@ -76,6 +76,18 @@ class Pairing(Section):
         )
 
     @rule("objective", "model", "data")
+    def _inputs_fit(objective: Objective | None, model: Any, data: Data | None) -> Faults:
+        ids = getattr(model, "reads_ids", True)
+        if objective is None or data is None or ids == (data.source.gives != IMAGES):
+            return None
+        given, taken = ("images", "ids of tokens")[:: 1 if ids else -1]
+        return Fault(
+            f"source `{data.source.spec_name}` gives {given}, the model's embedding takes {taken}",
+            "data.source",
+            "say `embedding: {type: patches, …}` in `model`" if ids else "choose a source of images",
+        )
+
+    @rule("objective", "model", "data")
     def _labels_fit(objective: Objective | None, model: Model, data: Data | None) -> Faults:
         most = getattr(getattr(model, "head", None), "classes", None)
         if objective is not None and most is None and "labels" in objective.traits:

@@ -56,10 +56,16 @@ def test_what_cuts_running_text_is_refused_where_samples_are_given(key: str, wha
 def test_a_target_without_pairs_and_a_length_of_images_are_refused() -> None:
     said, line = refusal(f"{DECODER}{BYTE}data:\n  source: stdlib\n  target_length: 4\n")
     assert (line, "gives no pairs" in said) == (5, True)
-    said, line = refusal(
-        f"{CLASSES}{BYTE}objective: classification\ndata:\n  source: {{type: image_folder, path: x}}\n  length: 4\n"
-    )
+    images = "data:\n  source: {type: image_folder, path: x}\n"
+    said, line = refusal(f"{CLASSES}{BYTE}objective: null\n{images}  length: 4\n")
     assert (line, "gives images" in said) == (6, True)
+
+
+def test_images_are_nothing_to_a_model_of_ids() -> None:
+    said, line = refusal(
+        f"{CLASSES}objective: classification\ndata:\n  source: {{type: image_folder, path: x}}\n{BYTE}"
+    )
+    assert (line, "gives images, the model's embedding takes ids" in said) == (4, True)
 
 
 def test_a_target_is_no_longer_than_the_model() -> None:

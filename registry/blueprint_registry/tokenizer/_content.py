@@ -127,11 +127,15 @@ def _content(path: str, _changed: int, _size: int) -> Content:
         raise BadFile(f"{path} is no tokenizer.json: it is not JSON ({error})") from error
     model = said.get("model") if isinstance(said, dict) else None
     if not isinstance(model, dict) or not model.get("vocab"):
-        raise BadFile(f"{path} is no tokenizer.json: it has no `model` with a `vocab`, as the tokenizers library writes")
+        raise BadFile(
+            f"{path} is no tokenizer.json: it has no `model` with a `vocab`, as the tokenizers library writes"
+        )
     found = Content(text.decode(), said)
     try:
         if found.vocab_size > 0 and found.special_ids is not None:
             return found
     except (TypeError, KeyError, AttributeError, IndexError) as error:
-        raise BadFile(f"{path} is no tokenizer.json: its tokens are not as the tokenizers library writes them") from error
+        raise BadFile(
+            f"{path} is no tokenizer.json: its tokens are not as the tokenizers library writes them"
+        ) from error
     raise BadFile(f"{path} has no token")
