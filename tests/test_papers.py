@@ -20,6 +20,7 @@ COUNTS = {
     "llama3_8b": 8_030_261_248,
     "modernbert_base": 149_655_232,
     "roberta_large": 355_359_744,
+    "transformer_base": 63_045_632,
 }
 SPECS = sorted((ROOT / "specs" / "papers").glob("*.yaml"))
 
