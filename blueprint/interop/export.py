@@ -289,12 +289,11 @@ def _beside(folder: Path, config: Config, dtype: str | None, origin: Origin | No
     if origin is not None:
         for path in records.beside(origin.beside):
             shutil.copyfile(path, folder / path.name)
+        if _format_of(origin.record.outs()) == dtype:
+            return
     values = dict(config.plain)
-    said = next((name for name in _FORMAT_FIELDS if name in values), _FORMAT_FIELDS[0])
-    if dtype is not None and values.get(said) != dtype:
-        values[said] = dtype
-    elif origin is not None:
-        return
+    if dtype is not None:
+        values[next((name for name in _FORMAT_FIELDS if name in values), _FORMAT_FIELDS[0])] = dtype
     write_atomic(folder / NAME, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
