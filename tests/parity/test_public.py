@@ -23,7 +23,7 @@ BAR = 2e-5
 FAMILIES = [
     name
     for name in entries()
-    if name not in EXPERTS and name not in ("t5", "bart", "marian", "deberta_v2", "vit", "clip")
+    if name not in EXPERTS and name not in ("vit", "clip")
 ]
 SEQUENCES = {"causal", "encoder", "seq2seq", "clip"}
 WORST: dict[str, float] = {}
