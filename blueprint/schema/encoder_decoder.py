@@ -77,7 +77,7 @@ class EncoderDecoder(Model, Width):
     """An encoder reads a source, a decoder writes a target and looks at what the encoder made of it (Vaswani et al.,
     2017, §3.1; Sutskever et al., 2014)."""
 
-    traits: ClassVar[frozenset[str]] = frozenset({"encodes"})
+    traits: ClassVar[frozenset[str]] = frozenset({"encodes", "generates"})
     underlay: ClassVar[dict[str, str]] = {"blocks": "block", "overrides": "block", "encoder": WHOLE, "decoder": WHOLE}
     common: ClassVar[frozenset[str]] = frozenset(EncoderSide.model_fields) - {"norm"}
 
