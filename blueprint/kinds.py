@@ -77,8 +77,8 @@ class Block(Component, kind="block"):
     """One layer: a mixer and a feed-forward with their norms and residuals.
 
     Module: `(x_BTD, flow, state=None) -> (x_BTD, terms)` and `new_state` as a mixer's. A block that can read a memory
-    (`at.memory`) does so by an attention called `cross_attention`, which its site marks as `across`; in a stack that has
-    a memory, what is not said of it is what `attention` says.
+    (`at.memory`) does so by an attention called `cross_attention`, which its site marks as `across`; in a stack that
+    has a memory, what is not said of it is what `attention` says.
     """
 
 

@@ -13,7 +13,6 @@ from pydantic.fields import FieldInfo
 from blueprint.rules import Rule
 from blueprint.unknown import NotKnown
 
-
 #: What lies under a field that is merged over all that its section says.
 WHOLE = "."
 

@@ -239,11 +239,12 @@ def base(kind: str, name: str, knob: str) -> tuple[dict[str, Any], str]:
     return said, path
 
 
-def standing(spec: Mapping[str, Any], path: str, key: str) -> Any:
-    """What a key says; where a side says nothing, what both say."""
-    found = at(spec, f"{path}.{key}")
-    side, _, common = key.partition(".")
-    return at(spec, f"{path}.{common}") if found is None and f"{side}." in SIDES else found
+def standing(spec: Mapping[str, Any], path: str) -> Any:
+    """What is said at a path; where a side says nothing, what both say."""
+    found = at(spec, path)
+    model, _, inner = path.partition(".")
+    side, _, common = inner.partition(".")
+    return at(spec, f"{model}.{common}") if found is None and common and f"{side}." in SIDES else found
 
 
 @pytest.mark.parametrize(("kind", "name", "key"), KNOBS, ids=lambda word: word)
@@ -252,7 +253,7 @@ def test_every_key_of_a_model_changes_it(kind: str, name: str, key: str) -> None
     shape = dict(keys(member(kind, name)))[key]
     said, path = base(kind, name, knob)
     plan, seen = model_of(said)
-    now = standing(bp.load(said).to_plain(), path, key)
+    now = standing(bp.load(said).to_plain(), f"{path}.{key}")
     tried = [value for value in others(knob, shape, now) if value != now]
     # What a slot with one member can say, the member's own keys say.
     assert tried or len(names(shape.kind)) == 1, f"no other value is known for {knob} (now {now!r})"

@@ -31,7 +31,7 @@ class EncoderDecoderModel(Headed):
         self.take_head(parts["head"], plan)
 
     @property
-    def table_VD(self) -> Tensor | None:  # type: ignore[override]
+    def table_VD(self) -> Tensor | None:
         """The token table that a tied head reads: the decoder's."""
         return self.decoder.table_VD
 

@@ -39,7 +39,7 @@ def initialise(model: nn.Module, init: Any, seed: int, depths: Mapping[str, int]
 def _depth(path: str, depths: Mapping[str, int]) -> int:
     """The depth of the stack that a module belongs to; the last one's for what belongs to none."""
     own = next((depth for stack, depth in depths.items() if path.startswith(f"{stack}.")), None)
-    return next(reversed(depths.values())) if own is None else own
+    return [*depths.values()][-1] if own is None else own
 
 
 def _fill(path: str, module: Any, init: Any, seed: int, layers: int) -> None:

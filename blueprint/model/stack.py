@@ -5,6 +5,7 @@ B batch, T tokens, N targets, D model width, V vocabulary.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -77,8 +78,12 @@ class Headed(nn.Module):
     """What a model does with hidden states: logits, or their loss."""
 
     head: Any
-    table_VD: Tensor | None
     _head_float32: bool
+
+    @property
+    @abstractmethod
+    def table_VD(self) -> Tensor | None:
+        """The token table that a tied head reads, if there is one."""
 
     def take_head(self, head: nn.Module, plan: Plan) -> None:
         """Take the built head."""

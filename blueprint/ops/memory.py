@@ -32,7 +32,7 @@ class Memory:
         return order_BS
 
     def keys(self, k_BGSE: Tensor, v_BGSV: Tensor) -> Keys:
-        """What a layer computed of this memory, as attention takes it: nothing in it is a later token than any query."""
+        """What a layer computed of this memory, as attention takes it."""
         return Keys(k_BGSE, v_BGSV, lambda: self.order_BS, lambda: self.order_BS, keep_BS=self.keep_BS)
 
     def reorder(self, index_B: Tensor) -> Memory:

@@ -26,7 +26,7 @@ def crossed(node: Node, shape: Shape, reads: bool = True) -> Node:
     said, own = node.get(CROSS), node.get(OWN)
     if (said is None and not reads) or (isinstance(said, Scalar) and said.value is None):
         return node
-    whole = _of(own, fields(block)[OWN])
+    whole: Node | None = _of(own, fields(block)[OWN])
     if whole is None and said is None:
         return node
     whole = said if whole is None else whole if said is None else merge(whole, said, inner)

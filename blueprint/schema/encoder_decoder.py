@@ -257,7 +257,7 @@ def _one_memory(decoder: Mapping[str, Any]) -> Iterator[Fault]:
         return
     blocks = [decoder["block"], *decoder["blocks"].values(), *decoder["overrides"].values()]
     blocks = [block for block in blocks if block is not None]
-    if any(block is UNKNOWN or CROSS not in vars(block) and CROSS in type(block).model_fields for block in blocks):
+    if any(block is UNKNOWN or (CROSS not in vars(block) and CROSS in type(block).model_fields) for block in blocks):
         return
     if not any(vars(block).get(CROSS) is not None for block in blocks):
         able = any(CROSS in type(block).model_fields for block in blocks)

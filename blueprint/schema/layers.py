@@ -96,9 +96,8 @@ class Depth(Section):
     @classmethod
     def _crossed(cls, node: Map, shape: Shape) -> Map:
         """Every block's cross-attention written out."""
-        if "block" in node.entries:
-            entry = node.entries["block"]
-            node = node.with_entry(replace(entry, value=crossed(entry.value, shape, cls.reads)))
+        if (common := node.entries.get("block")) is not None:
+            node = node.with_entry(replace(common, value=crossed(common.value, shape, cls.reads)))
         for key in ("blocks", "overrides"):
             entry = node.entries.get(key)
             if entry is not None and isinstance(entry.value, Map):
