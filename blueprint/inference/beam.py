@@ -56,7 +56,8 @@ class Beams:
 
     def worth(self, score: Tensor, length: int) -> Tensor:
         """Log-probabilities of sequences of `length` new tokens, as they are compared."""
-        return score / length**self.length_penalty
+        by: float = length**self.length_penalty
+        return score / by
 
     def attainable(self, score: Tensor, length: int, longest: int) -> Tensor:
         """The most that sequences of now `length` new tokens are taken to become worth."""

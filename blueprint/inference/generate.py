@@ -88,17 +88,20 @@ def generate(
     return torch.cat([begun, *(ids_B[:, None].to(begun) for ids_B in new)], 1)
 
 
-def fit_together(sampling: Sampling, beams: Beams, watched: bool = False) -> None:
-    """Raise ValueError for settings of which one leaves another without effect."""
+def fit_together(
+    sampling: Sampling, beams: Beams, watched: bool = False, names: Callable[[str], str] = lambda name: name
+) -> None:
+    """Raise ValueError for settings of which one leaves another without effect; `names` says how they were said."""
     idle = beams.idle()
     if idle:
-        raise ValueError(f"{' and '.join(idle)} would do nothing: one sequence at a time is no search, raise num_beams")
+        told = " and ".join(map(names, idle))
+        raise ValueError(f"{told} would do nothing without beams: raise {names('num_beams')} above 1")
     if beams.width == 1:
         return
-    still = sampling if sampling.temperature not in (0, 1) else replace(sampling, temperature=0)
-    idle = (*still.idle(), *(() if still.greedy else ("temperature",)))
+    drawn = sampling.temperature not in (0, Sampling.temperature)
+    idle = (*(("temperature",) if drawn else ()), *replace(sampling, temperature=0).idle())
     if idle:
-        raise ValueError(f"beam search draws nothing: {' and '.join(idle)} would do nothing")
+        raise ValueError(f"beam search draws nothing: {' and '.join(map(names, idle))} would do nothing")
     if watched:
         raise ValueError("beam search knows its tokens at the end only: on_token would not be called, leave it out")
 

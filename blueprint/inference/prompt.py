@@ -103,9 +103,7 @@ def reads_source(model: nn.Module) -> bool:
     return plan is not None and "encodes" in plan.model.traits
 
 
-def checked(
-    model: nn.Module, input_ids: Tensor, attention_mask: Tensor | None, what: str = "prompt"
-) -> Tensor | None:
+def checked(model: nn.Module, input_ids: Tensor, attention_mask: Tensor | None, what: str = "prompt") -> Tensor | None:
     """The boolean mask of real tokens (B, T), None where all are; raises ValueError for ids the model cannot read."""
     plan = _plan(model)
     name = "decoder_input_ids" if what == "target" else "input_ids"

@@ -13,13 +13,22 @@ from tests.parity.families import FAMILIES as DECODERS
 from tests.parity.reference import VOCABULARY
 from tests.parity.test_encoder_decoders import FAMILIES as ENCODER_DECODERS
 
-FAMILIES = {**{name: DECODERS[name] for name in ("llama", "gpt2")}, **ENCODER_DECODERS}
+FAMILIES = {
+    **{name: DECODERS[name] for name in ("llama", "gpt2")},
+    **{name: ENCODER_DECODERS[name] for name in ("bart", "marian", "t5")},
+}
 BATCH, LENGTH, NEW, PAD = 4, 14, 16, 0
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def pair(request: pytest.FixtureRequest) -> tuple[Any, Any]:
-    return FAMILIES[request.param].pair()
+    """Theirs and ours, whose logits are both dealt out anew: tied to its input, an untrained model says one id on and
+    on, and there is nothing to search."""
+    theirs, ours = FAMILIES[request.param].pair()
+    deal = torch.randperm(VOCABULARY, generator=torch.Generator().manual_seed(3))
+    theirs.register_forward_hook(lambda _, __, out: out.__setitem__("logits", out.logits[..., deal]))
+    ours.head.register_forward_hook(lambda _, __, logits: logits[..., deal])
+    return theirs, ours
 
 
 def given(theirs: Any) -> dict[str, Tensor]:
@@ -31,10 +40,11 @@ def given(theirs: Any) -> dict[str, Tensor]:
 
 
 def ends(theirs: Any) -> list[int]:
-    """Ids that many sequences of this model come to, so that some end early, some late and some not at all."""
-    free = theirs.generate(**given(theirs), max_new_tokens=NEW, do_sample=False, num_beams=4, eos_token_id=None)
+    """Ids that this model often comes to, though not first of all: some sequences end early, some late, some not."""
+    torch.manual_seed(5)
+    free = theirs.generate(**given(theirs), max_new_tokens=NEW, do_sample=True, top_k=6, eos_token_id=None)
     kinds, counts = free[:, -NEW:].unique(return_counts=True)
-    return sorted(int(kinds[at]) for at in counts.argsort(descending=True, stable=True)[2:5])
+    return [int(kinds[at]) for at in counts.argsort(descending=True, stable=True)[4:7]]
 
 
 def trimmed(ids: Tensor, begun: int, eos: list[int]) -> list[list[int]]:
@@ -54,7 +64,7 @@ def agree(pair: tuple[Any, Any], eos: list[int], **how: Any) -> list[list[int]]:
     more = {"do_sample": False, "eos_token_id": eos, "pad_token_id": PAD, "num_return_sequences": count["num_return"]}
     expected = theirs.generate(**asked, max_new_tokens=NEW, **more, **how)
     both = trimmed(found, begun, eos), trimmed(expected, begun, eos)
-    assert both[0] == both[1], (how, both)
+    assert both[0] == both[1]
     return both[0]
 
 
@@ -67,7 +77,7 @@ def test_beams_find_the_same_sequences(pair: tuple[Any, Any], early_stopping: An
         for by in (0.0, 1.0, 2.0, -1.0)
     ]
     # Else neither ends nor penalties would have been put to the test.
-    assert len({len(row) for rows in found for row in rows}) > 2
+    assert len({len(row) for rows in found for row in rows}) > 3
     assert len({str(rows) for rows in found}) > 3
 
 
