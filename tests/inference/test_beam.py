@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import blueprint as bp
 from blueprint.inference.beam import Beams, Found, search
