@@ -43,5 +43,5 @@ $(VENV)/.made: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.made-test: $(VENV)/.made
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,pretrained]'
 	@touch $@

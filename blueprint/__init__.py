@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from blueprint.cost.cost import cost
     from blueprint.diagnosis import Problem, SpecError
     from blueprint.inference.generate import generate
+    from blueprint.interop.export import export_hf
+    from blueprint.interop.import_ import import_hf
     from blueprint.load import load, loads
     from blueprint.model.face import build
     from blueprint.plan import Plan, plan
@@ -44,6 +46,8 @@ _HOMES = {
     "resume": "blueprint.training.run",
     "restore": "blueprint.training.restore",
     "generate": "blueprint.inference.generate",
+    "import_hf": "blueprint.interop.import_",
+    "export_hf": "blueprint.interop.export",
 }
 
 __all__ = [
@@ -56,8 +60,10 @@ __all__ = [
     "build",
     "compile",
     "cost",
+    "export_hf",
     "fit",
     "generate",
+    "import_hf",
     "load",
     "loads",
     "plan",

@@ -64,6 +64,9 @@ _FUNCTIONS: dict[str, tuple[Callable[..., float], int, int]] = {
     "abs": (abs, 1, 1),
 }
 FUNCTIONS = tuple(_FUNCTIONS)
+#: How strongly each operator binds, and the least and most arguments of each function, for grammars that hold this one.
+STRENGTH = {sign: strength for sign, (strength, _) in _BINARY.items()}
+ARGUMENTS = {name: (least, most) for name, (_, least, most) in _FUNCTIONS.items()}
 
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)"
@@ -118,6 +121,21 @@ def _named(step: _Step, names: Mapping[str, float]) -> float:
     value: object = names[step.name]
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ArithmeticFault(f"`{step.name}` is not a number", step.offset)
+    return value
+
+
+def apply(sign: str, arguments: list[float], *, call: bool = False) -> float:
+    """What an operator or a function (`call`) makes of numbers; raises `ArithmeticFault`."""
+    function: Callable[..., float]
+    if call:
+        function = _FUNCTIONS[sign][0]
+    elif len(arguments) == 1:
+        function = operator.neg if sign == "-" else operator.pos
+    else:
+        function = _BINARY[sign][1]
+    value = _applied(_Step(0, name=sign, apply=function, count=len(arguments)), arguments)
+    if not -MAX_VALUE <= value <= MAX_VALUE:
+        raise ArithmeticFault("the result is out of bounds")
     return value
 
 

@@ -6,6 +6,7 @@ FOLDER/plan.json, plan.txt  every layer and part written out
 FOLDER/cost.json            parameters, operations, memory, cache
 FOLDER/architecture.png, .svg
 FOLDER/model.safetensors    seeded weights, where asked for
+FOLDER/tokenizer.json       a copy, where the spec names such a file
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from blueprint.cost import Cost, cost
 from blueprint.cost.units import count
 from blueprint.files import atomic_path, write_atomic
 from blueprint.model.build import build_plan
-from blueprint.model.trial import trial_batch, trial_loss
+from blueprint.model.trial import trial_batch, trial_labels, trial_loss
 from blueprint.picture import picture
 from blueprint.plan import Plan, plan
 from blueprint.render import plan_plain
 from blueprint.schema.spec import Spec
 from blueprint.training.error import TrainError
-from blueprint.training.folder import lock, plain_spec, write_json, yaml_text
+from blueprint.training.folder import lock, write_json, yaml_text
+from blueprint.training.kept import copied
 
 #: Above so many parameters the miniature is run in the model's stead.
 WHOLE = 200_000_000
@@ -97,11 +99,11 @@ def build_folder(spec: Spec, folder: str | Path, *, weights: bool = False) -> Bu
     model = build_plan(tried, seed=spec.seed)
     proof = prove(spec, tried, model, "miniature" if small else "whole")
     measured = cost(spec)
-    text = yaml_text(plain_spec(spec))
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml_text(copied(spec, folder))
     fingerprint = getattr(spec.tokenizer, "fingerprint", None)
     kept = lock(spec, found.hash, {} if fingerprint is None else {"tokenizer": fingerprint})
     kept |= {"spec": hashlib.sha256(text.encode()).hexdigest(), "proof": asdict(proof)}
-    folder.mkdir(parents=True, exist_ok=True)
     # Weights of an earlier build must not lie beside another spec, not for a moment.
     (folder / "model.safetensors").unlink(missing_ok=True)
     write_atomic(folder / "spec.yaml", text)
@@ -127,7 +129,7 @@ def prove(spec: Spec, tried: Plan, model: nn.Module, ran: str) -> Proof:
     length = min(_TOKENS, site.max_length or _TOKENS)
     generator = torch.Generator().manual_seed(spec.seed)
     ids_BT = torch.randint(site.vocab_size or 2, (2, length + 1), generator=generator)
-    batch = {**trial_batch(tried, ids_BT[:, :-1]), "labels": ids_BT[:, 1:]}
+    batch = {**trial_batch(tried, ids_BT[:, :-1]), "labels": trial_labels(tried, ids_BT[:, 1:])}
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)
         loss, _ = trial_loss(spec, site)(model.train(), batch)

@@ -30,6 +30,7 @@ class Case:
     device: str
     q_len: int
     k_len: int
+    values: bool = False
 
     @property
     def open(self) -> bool:
@@ -75,7 +76,11 @@ def _reason_dense(case: Case) -> str:
     return "all scores at once" + (f", for the {' and the '.join(causes)}" if causes else "")
 
 
-_CAUSES: tuple[tuple[str, Test], ...] = (("softcap", lambda c: c.softcap), ("sinks", lambda c: c.sinks))
+_CAUSES: tuple[tuple[str, Test], ...] = (
+    ("softcap", lambda c: c.softcap),
+    ("sinks", lambda c: c.sinks),
+    ("values of positions", lambda c: c.values),
+)
 
 SHORTEST_BLOCKED = 64  # below it one masked call costs less than several small ones
 
@@ -85,6 +90,7 @@ BACKENDS: tuple[Backend, ...] = (
         "flex",
         limits=(
             (lambda c: c.device != "cuda", "FlexAttention trains only on CUDA"),
+            (lambda c: c.values, "FlexAttention gathers nothing beside the values"),
             (lambda c: c.bias, "a bias is a function of tensors FlexAttention would have to be recompiled for"),
             (lambda c: c.sinks, "FlexAttention has no sinks"),
             (lambda c: c.dropout > 0, "FlexAttention has no dropout"),
@@ -106,6 +112,7 @@ BACKENDS: tuple[Backend, ...] = (
         limits=(
             (lambda c: c.softcap, "scaled dot product has no softcap"),
             (lambda c: c.sinks, "scaled dot product has no sinks"),
+            (lambda c: c.values, "scaled dot product gathers nothing beside the values"),
         ),
         worth=lambda c: True,
         reason=_reason_sdpa,
@@ -126,6 +133,7 @@ def choose(
     device: str,
     q_len: int,
     k_len: int,
+    values: bool = False,
     forced: str | None = None,
 ) -> Choice:
     """The backend for an attention of `q_len` queries over `k_len` keys on `device` (a type: "cpu", "cuda").
@@ -133,14 +141,14 @@ def choose(
     `plain` says that nothing is padded and the keys are the latest tokens. Bounds too wide to bind at this length
     are ignored, unless a backend is `forced`. Raises ValueError, saying why, if the forced one cannot.
     """
-    case = Case(visible.within(k_len), plain, softcap, bias, sinks, dropout, device, q_len, k_len)
+    case = Case(visible.within(k_len), plain, softcap, bias, sinks, dropout, device, q_len, k_len, values)
     if forced is None:
         chosen = next(b for b in BACKENDS if b.refusal(case) is None and b.worth(case))
         return Choice(chosen.name, chosen.reason(case))
     asked = next((b for b in BACKENDS if b.name == forced), None)
     if asked is None:
         raise ValueError(f"no attention backend {forced!r}: there are {', '.join(b.name for b in BACKENDS)}")
-    case = Case(visible, plain, softcap, bias, sinks, dropout, device, q_len, k_len)
+    case = Case(visible, plain, softcap, bias, sinks, dropout, device, q_len, k_len, values)
     if why := asked.refusal(case):
         raise ValueError(f"attention backend {forced!r} cannot: {why}")
     return Choice(forced, "asked for")

@@ -16,8 +16,9 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from blueprint.rules import Fault, Faults, Rule, as_faults, rule
-from blueprint.section import Section, slot, slot_kinds
+from blueprint.section import FilePath, Section, slot, slot_kinds
 from blueprint.site import Evaluated, Means, Number, Site, Size
+from blueprint.unknown import NotKnown
 
 __all__ = [
     "KINDS",
@@ -26,7 +27,9 @@ __all__ = [
     "Evaluated",
     "Fault",
     "Faults",
+    "FilePath",
     "Means",
+    "NotKnown",
     "Number",
     "Rule",
     "Section",
@@ -51,7 +54,8 @@ class Component(Section):
     """A member of a kind. Subclass the kind's base class and decorate with `@register(name)`.
 
     Subclass with `kind="…"` to make a new kind. `traits` are declared facts the engine reads (`causal`,
-    `incremental`, `linear_cost`, `needs_positions`, `exportable`, …).
+    `incremental`, `linear_cost`, `needs_positions`, `exportable`, …). A part whose `scope` (a field or class variable)
+    is `stack` makes what all layers share by `Site.once`.
     """
 
     kind: ClassVar[str] = ""

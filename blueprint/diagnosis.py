@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from blueprint.tree import Span
 
@@ -63,6 +63,9 @@ class Problem:
 class SpecError(ValueError):
     """A spec that cannot be used; `problems` holds everything found, `str()` is the whole diagnosis."""
 
+    #: What the problems were found in, as the last line of the diagnosis names it.
+    about: ClassVar[str] = "1 spec"
+
     def __init__(self, problems: Iterable[Problem]) -> None:
         # One place in the text may stand in several layers: it is told once, by its first path.
         unique: dict[object, Problem] = {}
@@ -73,7 +76,7 @@ class SpecError(ValueError):
 
     def __str__(self) -> str:
         count = len(self.problems)
-        return "\n".join([*map(str, self.problems), f"{count} error{'' if count == 1 else 's'} in 1 spec"])
+        return "\n".join([*map(str, self.problems), f"{count} error{'' if count == 1 else 's'} in {self.about}"])
 
 
 def _order(problem: Problem) -> tuple[str, int, int]:

@@ -8,11 +8,11 @@ by the part itself, and joins what training minimises; any other is a statistic.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from blueprint.component import Component, Site
+from blueprint.component import Component, Faults, Site
 
 if TYPE_CHECKING:
     import numpy as np
@@ -56,9 +56,18 @@ class Position(Component, kind="position"):
     """Positions inside an attention.
 
     Module, each hook optional: `rotate(x_BHTE, position_BT) -> x_BHTE`;
-    `bias(q_position_BT, k_position_BS) -> (1 or B, H, T, S)`, added to the scaled scores. Functions of positions,
-    never of array indices. The site's `width` is the head's width.
+    `bias(q_position_BT, k_position_BS) -> (1 or B, H, T, S)`, added to the scaled scores;
+    `score_bias(project_q, project_k)`, given what makes queries (H, N, E) and keys (G, N, E) of vectors (N, D) and
+    called once a forward, for a function `(q_BHTE, k_BGSE, q_position_BT, k_position_BS) -> (B, H, T, S)` that is
+    scaled and added to the scores; `value_bias(p_BHTS, q_position_BT, k_position_BS) -> (B, H, T, V)`, added to what
+    the weights p gather. Functions of positions, never of array indices. The site's `width` is the head's width, its
+    `value_dim` that of a head's values.
     """
+
+    def asks(self) -> frozenset[str]:
+        """What attention must be able to do for it: `bias` (add to scores), `content` (show it queries and keys),
+        `values` (add to what is gathered)."""
+        return self.traits & {"bias", "content", "values"}
 
 
 class Norm(Component, kind="norm"):
@@ -110,6 +119,11 @@ class Head(Component, kind="head"):
     float32_role: ClassVar[str | None] = "head"
     float32_result: ClassVar[bool] = True
 
+    @property
+    def classes(self) -> int | None:
+        """How many classes the logits are of; None where they are of tokens, or of none."""
+        return None
+
 
 class Init(Component, kind="init"):
     """Initial weights. Object: `fill(role, tensor, fan_in, fan_out, generator, layers)` in place; no module.
@@ -120,13 +134,34 @@ class Init(Component, kind="init"):
 
 
 class Objective(Component, kind="objective"):
-    """What is minimised. Object: `(model, batch) -> (loss, metrics)`, loss a mean in nats; no module.
+    """What is minimised. Object: `(model, batch) -> (loss, metrics)`, loss a mean in nats, of which `metrics` has the
+    plain cross-entropy (`loss`) and what it is a mean over (`tokens`: how many predictions); no module.
 
-    One that reads logits of whole sequences has the trait `pooled`, as the heads that give them.
+    One that reads logits of whole sequences has the trait `pooled`, as the heads that give them; one whose targets are
+    tokens that the model must not see has the trait `next_token`. An object may offer `scores()`, torchmetrics by name:
+    held-out batches then have `predicted` among their metrics, of the shape of the batch's labels.
     """
 
     #: The kinds of model it can train, by `model.type`.
     models: ClassVar[frozenset[str]] = frozenset()
+    #: The kinds of samples it reads, as sources give them (`DataSource.gives`).
+    samples: ClassVar[frozenset[str]] = frozenset({"text"})
+
+    def cut(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        """What its samples need to know of a tokenizer that `fits` besides the end of a text."""
+        return {}
+
+    def fits(self, tokenizer: Tokenizer) -> Faults:
+        """What the objective needs of a tokenizer and does not find in this one; no torch."""
+        return None
+
+    def change(self, tokenizer: Tokenizer) -> Callable[[dict[str, Any], str], dict[str, Any]] | None:
+        """What is made of a sample before it is learned from, or None for nothing.
+
+        The function takes the arrays of a sample, (T,) each, and a word: whatever it draws by lot it draws from the
+        word alone, which tells seed, split, epoch and sample. It can be pickled, and its arrays are new ones.
+        """
+        return None
 
     def start_id(self, tokenizer: Tokenizer) -> int | None:
         """The id that it teaches a decoder to begin a target with; None where it writes no targets for sources."""
@@ -137,10 +172,31 @@ class Tokenizer(Component, kind="tokenizer"):
     """Text to ids and back. Object: `encode(text)`, `decode(ids)`, `vocab_size`, `eos_id`, `fingerprint`."""
 
     beside: ClassVar[dict[str, Any]] = {"model.vocab_size": None}
+    #: The fields that name files it cannot do without: runs, builds and checkpoints keep copies of them.
+    kept: ClassVar[tuple[str, ...]] = ()
 
     @property
     def vocab_size(self) -> int | None:
         """How many ids there are, where that is known without data."""
+        return None
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id that stands for a token that is to be told, if there is one."""
+        return None
+
+    @property
+    def pad_id(self) -> int | None:
+        """The id that fills up short samples, if there is one of its own."""
+        return None
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """The ids that stand for no text, in order."""
+        return ()
+
+    def begins_word(self) -> np.ndarray[Any, Any] | None:
+        """(vocab_size,) bool: whether a token begins a word, or None where the ids do not tell."""
         return None
 
     def encode(self, text: str) -> np.ndarray[Any, Any]:
@@ -149,11 +205,25 @@ class Tokenizer(Component, kind="tokenizer"):
 
 
 class DataSource(Component, kind="source"):
-    """Where documents come from."""
+    """Where documents come from. One that can tell without reading whether they are still the same, and still read in
+    the same way, has a method `fingerprint() -> str`.
+    """
 
-    def documents(self) -> Iterator[tuple[str, str]]:
-        """Every document as (name, text), in an order that is always the same."""
+    #: What kind of samples its documents make; an objective reads some of them.
+    gives: ClassVar[str] = "text"
+
+    def documents(self) -> Iterator[tuple[str, Any]]:
+        """Every document as (name, content), in an order that is always the same.
+
+        The content is what `gives` says: `text`, a str; `pairs`, (source, target), two of them; `labelled`,
+        (text, label); `images`, (pixels, label), the pixels as bytes in the order channel, row, column.
+        """
         raise TypeError(f"source `{self.spec_name}` gives no documents")
+
+    def classes(self, *, read: bool = False) -> list[str] | None:
+        """The names of the labels, in the order of their numbers; None where there are none, or where they are known
+        only once the documents are `read`."""
+        return None
 
 
 class Optimizer(Component, kind="optimizer"):

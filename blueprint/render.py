@@ -123,6 +123,9 @@ def _group_rows(side: str, indices: list[int], layer: PlanLayer, plan: Plan) -> 
         chosen = _backend(part, sites.get(name, layer.site))
         if chosen:
             yield " " * 2 * _INDENT + "computed by", chosen
+        for inner, each, _ in part.parts(sites.get(name, layer.site)):
+            if getattr(each, "scope", None) == "stack":
+                yield " " * 2 * _INDENT + inner, f"{each.spec_name} made once, for all layers that say the same"
 
 
 def _tied(plan: Plan, side: str, indices: list[int]) -> str:

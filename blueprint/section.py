@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from blueprint.rules import Rule
 from blueprint.unknown import NotKnown
+
+
+@dataclass(frozen=True, slots=True)
+class FromItsFile:
+    """Marks a field that holds paths: a relative one starts from the file of the spec that says it."""
+
+
+#: A path. Said in a spec's file it is relative to that file, said elsewhere (an override) to the working directory;
+#: a spec that was read holds it absolute.
+FilePath = Annotated[str, FromItsFile()]
 
 #: What lies under a field that is merged over all that its section says.
 WHOLE = "."

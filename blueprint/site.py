@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, Field
 
@@ -13,6 +13,8 @@ from blueprint.unknown import UNKNOWN, NotKnown
 
 if TYPE_CHECKING:
     from blueprint.component import Component
+
+T = TypeVar("T")
 
 #: What an expression in a number field may name; evaluated where the part is built.
 SITE_NAMES = ("d_model", "head_dim", "layer", "n_layers")
@@ -56,11 +58,11 @@ class Site:
     """What a part may not choose: where it stands and what it is handed.
 
     `d_model` is the stream's width, `width` the width of what this part works on (a head, say); `layer` counts from 0
-    of `layers`; `heads`, `kv_heads` and `head_dim` are set inside an attention, `table`, the width of the embedding's
-    token table (None: there is none), for a head; `float32` names the roles that
-    compute in float32 under a 16-bit precision (None: there is no such precision to keep them from). `memory` is the
-    width of another stack's output that layers of this one may read (None: there is none); where `across` is true, the
-    part reads it in place of the tokens beside its own.
+    of `layers`; `heads`, `kv_heads`, `head_dim` and `value_dim` are set inside an attention, `table`, the width of the
+    embedding's token table (None: there is none), for a head; `float32` names the roles that compute in float32 under a
+    16-bit precision (None: there is no such precision to keep them from). `memory` is the width of another stack's
+    output that layers of this one may read (None: there is none); where `across` is true, the part reads it in place of
+    the tokens beside its own.
     """
 
     d_model: int
@@ -75,6 +77,7 @@ class Site:
     heads: int | None = None
     kv_heads: int | None = None
     head_dim: int | None = None
+    value_dim: int | None = None
     table: int | None = None
     memory: int | None = None
     across: bool = False
@@ -83,10 +86,27 @@ class Site:
     extra: Mapping[str, Any] = field(default_factory=dict)
     #: Called with every part as it is built: (component, site, what `build` returned) -> what to use.
     built: Callable[[Component, Site, Any], Any] | None = field(default=None, compare=False)
+    #: What the layers of one stack have made `once` so far; None where parts are built by themselves.
+    stack: list[tuple[Any, Any]] | None = field(default=None, compare=False)
 
     def child(self, name: str, **changes: Any) -> Site:
         """The site of a part called `name` inside this one, with what differs there."""
         return replace(self, path=f"{self.path}.{name}" if self.path else name, **changes)
+
+    def once(self, name: str, part: Component, make: Callable[[], T]) -> T:
+        """What `make` gives for `part`, made once for all layers of the stack whose part says the same at such a site.
+
+        So a table belongs to the stack: layers that differ elsewhere share it, those whose part differs do not. Its
+        parameters are the first such layer's; the others know them by names of their own.
+        """
+        if self.stack is None:
+            return make()
+        key = (name, part, replace(self, path="", layer=0))
+        for known, made in self.stack:
+            if known == key:
+                return made  # type: ignore[no-any-return]
+        self.stack.append((key, made := make()))
+        return made
 
     def number(self, value: int | float | str) -> float:
         """A `Number` evaluated here; raises `arithmetic.ArithmeticFault` for a name that has no value here."""

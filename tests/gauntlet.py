@@ -119,6 +119,7 @@ def _leaf(text: str, node: Scalar, shape: Shape, rng: random.Random) -> Iterator
 def _lines(text: str, root: Map, shape: Shape) -> Iterator[Spoiled]:
     """In block style: required keys deleted, keys given twice, unknown keys at every level."""
     lines = text.split("\n")
+    alone = "extends" not in root.entries  # what is left out may stand in a file that it builds on
     for node, here, above in _maps(root, shape, 1):
         cls = here.member_of(node)
         required = {info.alias or n for n, info in cls.model_fields.items() if info.is_required()} if cls else set()
@@ -131,7 +132,7 @@ def _lines(text: str, root: Map, shape: Shape) -> Iterator[Spoiled]:
                 lines[end].startswith((" " * entry.span.column, "- ", " " * (entry.span.column - 1) + "- "))
             ):
                 end += 1
-            if key in required and len(node.entries) > 1:
+            if alone and key in required and len(node.entries) > 1:
                 shorter = "\n".join(lines[:start] + lines[end:])
                 yield Spoiled("missing", f"{key} deleted", shorter, above)
             twice = "\n".join(lines[:end] + lines[start:end] + lines[end:])

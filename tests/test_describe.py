@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, Field
 
 from blueprint.describe import descriptions
-from blueprint.schema.spec import Data, Spec
+from blueprint.schema.data import Data
+from blueprint.schema.spec import Spec
 
 
 class Base(BaseModel):

@@ -118,3 +118,13 @@ def test_the_two_commands_work_in_a_fresh_clone(tmp_path: Path) -> None:
 def test_the_reference_is_the_registrys() -> None:
     made = run(f"{sys.executable} -c 'import make_reference; print(make_reference.page(), end=\"\")'", ROOT / "docs")
     assert made.stdout == (ROOT / "docs" / "reference.md").read_text(), "run `python docs/make_reference.py`"
+
+
+def test_the_gallery_is_the_specs() -> None:
+    made = run(f"{sys.executable} -c 'import make_gallery; print(make_gallery.page(), end=\"\")'", ROOT / "docs")
+    folder = ROOT / "specs"
+    assert made.stdout == (folder / "README.md").read_text(), f"run `python docs/make_gallery.py`\n{made.stderr}"
+    specs = (path.relative_to(folder) for path in folder.rglob("*.yaml"))
+    assert set(re.findall(r"\]\(([^)]+)\)", made.stdout)) == {
+        path.as_posix() for path in specs if path.parts[0] != "families"
+    }

@@ -25,7 +25,10 @@ def _judge(case: Spoiled) -> tuple[bool, bool, bool | None]:
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda p: p.stem)
-def test_every_spoiled_spec_is_refused_where_it_is_wrong(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_spoiled_spec_is_refused_where_it_is_wrong(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(path.parent)  # from where a text names the files that it extends
     bp.loads(path.read_text())
     total, lines, words, right_words = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     accepted: list[str] = []

@@ -27,8 +27,11 @@ from blueprint.testing.tiny import TINY, place
 LENGTH = 24
 WIDE = {"feed_forward": {"d_ff": 40}}
 
-#: Where a kind shows: frequencies are many only in a wide head.
-AROUND: dict[str, dict[str, Any]] = {"rope_scaling": {"model.block.attention.head_dim": 64}}
+#: Where a kind or a key shows: frequencies are many only in a wide head.
+AROUND: dict[str, dict[str, Any]] = {
+    "rope_scaling": {"model.block.attention.head_dim": 64},
+    "shaw.ahead": {"model.causal": False},
+}
 #: Keys that show elsewhere than where a component stands first: the path there, in a model of that type.
 ELSEWHERE = {
     "sequential.cross_attention": ("encoder_decoder", "model.decoder.block"),
@@ -36,6 +39,7 @@ ELSEWHERE = {
 }
 
 COOLING = {"scale": 0.5, "floor": 4}
+LATENT = {"heads": 4, "kv_rank": 12, "nope_dim": 6, "rope_dim": 4, "value_dim": 10}
 YARN = {"factor": 4.0, "original_length": 64, "beta_fast": 4.0}
 
 #: Settings beside which a key shows, by `component.key`, or beside which all keys of a component do.
@@ -43,6 +47,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "decoder.blocks": {"pattern": ["wide", "block"], "blocks": {"wide": {"feed_forward": {"d_ff": 24}}}},
     "decoder.pattern": {"pattern": ["wide", "block"], "blocks": {"wide": WIDE}},
     "multi_head.backend": {"heads": 4, "mask": {"type": "sliding", "window": 4}},
+    "latent.backend": {**LATENT, "mask": {"type": "sliding", "window": 4}},
     "multi_head.qk_norm.when": {"heads": 4, "qk_norm": {"when": "before"}},
     "multi_head.qk_norm.over": {"heads": 4, "qk_norm": {"over": "head"}},
     "multi_head.qk_norm.norm": {"heads": 4, "qk_norm": {"norm": "rms"}},
@@ -50,8 +55,12 @@ BESIDE: dict[str, dict[str, Any]] = {
     "multi_head.temperature.floor": {"heads": 4, "temperature": COOLING},
     "multi_head.temperature.offset": {"heads": 4, "temperature": COOLING},
     "multi_head.gate.bias": {"heads": 4, "gate": {}},
+    "disentangled": {"buckets": 8, "max_distance": 10},
+    "shaw": {"back": 4},
     "classification.dense_bias": {"labels": 3, "activation": "tanh"},
     "masked_language_model.width": {"tie": False},
+    "tokens.project": {"width": 12, "token_types": 2},
+    "tokens.projection_bias": {"width": 12},
     "yarn": YARN,
     "yarn.mscale": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
     "yarn.mscale_all_dim": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
@@ -75,6 +84,8 @@ OTHERS: dict[str, list[Any]] = {
         {"type": "multi_head", "heads": 2},
     ],
     "language_model.bias": [True, "fixed"],
+    "latent.backend": ["sdpa", "dense", "blocked"],
+    "latent.position": [{"type": "rope"}, "alibi", "t5_bias", "none"],
     "multi_head.heads": [2, 8],
     "multi_head.kv_heads": [1, 2],
     "multi_head.bias": [True, ["q"], ["k", "v"], ["o"]],
@@ -84,6 +95,9 @@ OTHERS: dict[str, list[Any]] = {
     "multi_head.gate.bias": [True],
     "multi_head.temperature": [COOLING],
     "multi_head.temperature.offset": [3],
+    "disentangled.terms": [["c2p"], ["p2c"]],
+    "disentangled.buckets": [6, None],
+    "disentangled.max_distance": [12],
     "longrope.short_factor": [[2.0] * 32],
     "longrope.long_factor": [[2.0] * 32],
     "rope.theta": [100.0],
@@ -106,7 +120,7 @@ for _side in ("", "decoder."):
     ]
 
 #: Keys that change how the model is computed, not what it is: these, and only these, leave the hash as it is.
-HOW = {"multi_head.backend"}
+HOW = {"multi_head.backend", "latent.backend"}
 
 
 def shipped(kind: str) -> list[str]:
@@ -231,7 +245,9 @@ def base(kind: str, name: str, knob: str) -> tuple[dict[str, Any], str]:
     model, path = ELSEWHERE.get(knob, ("", ".".join(place(kind))))
     beside = BESIDE.get(knob, BESIDE.get(name, {}))
     said = tiny(kind, name, None if kind == "model" or not beside else beside)
-    around = {f"{path}.{key}": value for key, value in beside.items()} if kind == "model" else AROUND.get(kind, {})
+    around = AROUND.get(knob, AROUND.get(kind, {}))
+    if kind == "model":
+        around = {f"{path}.{key}": value for key, value in beside.items()}
     for where, value in around.items():
         put(said, where, value)
     if model:

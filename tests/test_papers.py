@@ -1,4 +1,4 @@
-"""Specs of published models have the number of parameters that they say."""
+"""Specs of published models have the number of parameters that they say, and come near what their papers print."""
 
 from __future__ import annotations
 
@@ -10,23 +10,62 @@ import pytest
 import blueprint as bp
 from tests.conftest import ROOT
 
-#: Counts of the reference models, by name of the spec (`specs/papers`).
+#: Counts of the transformers library's models, built on the meta device, by name of the spec (`specs/papers`).
 COUNTS = {
     "albert_base": 11_683_584,
     "bert_base": 109_482_240,
     "bert_large": 335_141_888,
+    "bloom_176b": 176_247_271_424,
+    "deberta_v3_base": 183_831_552,
     "distilbert": 66_362_880,
+    "gemma2_9b": 9_241_705_984,
+    "gemma3_4b": 3_880_263_168,
     "gpt2": 124_439_808,
+    "gpt2_large": 774_030_080,
+    "gpt2_medium": 354_823_168,
+    "gpt2_xl": 1_557_611_200,
+    "gpt3_175b": 174_604_259_328,
+    "llama3_70b": 70_553_706_496,
     "llama3_8b": 8_030_261_248,
+    "llama_7b": 6_738_415_616,
+    "mistral_7b": 7_241_732_096,
     "modernbert_base": 149_655_232,
+    "olmo2_7b": 7_298_617_344,
+    "phi3_mini": 3_821_079_552,
+    "qwen3_8b": 8_190_735_360,
     "roberta_large": 355_359_744,
 }
 SPECS = sorted((ROOT / "specs" / "papers").glob("*.yaml"))
+UNITS = {"M": 1e6, "B": 1e9}
+
+
+def comment(path: Path) -> str:
+    """What a spec says of itself above its first key, as one line."""
+    lines = path.read_text().splitlines()
+    first = next(number for number, line in enumerate(lines) if not line.startswith("#"))
+    return " ".join(line.lstrip("# ") for line in lines[:first])
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
 def test_a_spec_of_a_paper_has_the_parameters_it_says(path: Path) -> None:
-    said = re.search(r"([\d,]+) parameters", path.read_text())
+    said = re.search(r": ([\d,]+) parameters", comment(path))
     assert said is not None, "the comment gives no count"
     found = sum(p.numel() for p in bp.build(bp.load(path), device="meta").parameters())
     assert found == int(said[1].replace(",", "")) == COUNTS[path.stem]
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_the_papers_own_number_is_within_a_percent_or_the_difference_explained(path: Path) -> None:
+    printed = re.search(r"\(([\d.,]+)([MB])\b", comment(path))
+    assert printed is not None, "the comment does not give the paper's number, such as (110M)"
+    theirs = float(printed[1].replace(",", "")) * UNITS[printed[2]]
+    far = abs(COUNTS[path.stem] - theirs) / theirs
+    explained = "difference" in comment(path)
+    say = "says why" if explained else "does not say why"
+    assert (far > 0.01) == explained, f"{far:.1%} off the paper's number, and the comment {say}"
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
+def test_a_spec_of_a_paper_names_paper_and_place_and_is_called_as_its_file(path: Path) -> None:
+    assert re.search(r'\d{4}, "[^"]+", (section|table)', comment(path))
+    assert bp.load(path).name == path.stem

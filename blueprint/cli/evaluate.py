@@ -18,7 +18,7 @@ def command(
     allow_plugins: AllowPlugins = False,
     json: AsJson = False,
 ) -> None:
-    """Measure the held-out loss of a run or a checkpoint, beside the unigram baseline."""
+    """Measure the held-out loss of a run or a checkpoint, beside the unigram baseline where there is one."""
     from blueprint.training.evaluate import evaluate
 
     found = evaluate(
@@ -27,11 +27,18 @@ def command(
     if json:
         emit(found)
         return
-    rows = [
-        ["held-out loss", f"{found['nats']:.4f}", f"{found['bits_per_byte']:.4f}"],
-        ["unigram baseline", f"{found['unigram_nats']:.4f}", f"{found['unigram_bits_per_byte']:.4f}"],
-    ]
+    unit = found["unit"]
+    if found["bits_per_byte"] is not None:
+        head = ["", f"nats per {unit}", "bits per byte"]
+        rows = [
+            ["held-out loss", f"{found['nats']:.4f}", f"{found['bits_per_byte']:.4f}"],
+            ["unigram baseline", f"{found['unigram_nats']:.4f}", f"{found['unigram_bits_per_byte']:.4f}"],
+        ]
+    else:
+        head, rows = ["", f"nats per {unit}"], [["held-out loss", f"{found['nats']:.4f}"]]
     learned = "as stored" if found["step"] is None else f"after {found['step']} steps"
-    typer.echo(f"{run} {learned}, over {found['tokens']:,} tokens\n")
-    typer.echo(table(rows, ["", "nats per token", "bits per byte"], right=(1,)))
+    typer.echo(f"{run} {learned}, over {found['tokens']:,} {unit}s\n")
+    typer.echo(table(rows, head, right=(1,)))
     typer.echo(f"\nperplexity {found['perplexity']:.4g}")
+    for name, value in found["scores"].items():
+        typer.echo(f"{name.replace('_', ' ')} {value:.2%}")

@@ -8,6 +8,7 @@ import traceback
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from keyword import iskeyword
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,8 @@ COMMANDS = (
     "verify-resume",
     "evaluate",
     "generate",
+    "import",
+    "export",
     "diff",
     "list",
     "explain",
@@ -41,6 +44,7 @@ MISTAKES = (
     ("blueprint.files", "Busy"),
     ("blueprint.training.error", "TrainError"),
     ("blueprint.training.data.error", "DataError"),
+    ("blueprint.interop.error", "CheckpointError"),
     ("blueprint.cli.common", "Mistake"),
 )
 
@@ -82,7 +86,8 @@ def application(arguments: Sequence[str] = ()) -> typer.Typer:
     spoken = next((word for word in arguments if not word.startswith("-")), None)
     completing = "_BLUEPRINT_COMPLETE" in os.environ
     for name in (spoken,) if spoken in COMMANDS and not completing else COMMANDS:
-        module = import_module(f"blueprint.cli.{name.replace('-', '_')}")
+        word = name.replace("-", "_")
+        module = import_module(f"blueprint.cli.{word}_" if iskeyword(word) else f"blueprint.cli.{word}")
         app.command(name)(module.command)
     return app
 

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from blueprint.model.build import build_plan, with_hook
-from blueprint.model.trial import run
+from blueprint.model.trial import run, trial_batch, trial_labels
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
 
@@ -70,7 +70,7 @@ def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss
         ids_BT = torch.zeros(batch, length, dtype=torch.int64)
         with Ledger(model) as ledger:
             with computing(spec.trainer.precision):
-                loss, _ = objective(model, {"input_ids": ids_BT, "labels": ids_BT})
+                loss, _ = objective(model, {**trial_batch(plan, ids_BT), "labels": trial_labels(plan, ids_BT)})
             ledger.begin_backward()
             loss.backward()
             del loss

@@ -27,11 +27,16 @@ def active(model: nn.Module) -> int:
     return round(sum(found.values(), Fraction(0)))
 
 
-def by_part(model: nn.Module) -> dict[str, int]:
-    """Parameters by kind of part; a part inside another counts as that one's, as the norms in an attention do."""
+def by_part(model: nn.Module, without: frozenset[int] = frozenset()) -> dict[str, int]:
+    """Parameters by kind of part; a part inside another counts as that one's, as the norms in an attention do.
+
+    Those whose `id` is in `without` are left out.
+    """
     kinds = {name: part[0] for name, part in _parts(model).items() if part[0] != "block"}
     found: Counter[str] = Counter()
     for name, parameter in model.named_parameters():
+        if id(parameter) in without:
+            continue
         steps = name.split(".")
         owners = (".".join(steps[:n]) for n in range(1, len(steps)))
         found[next((kinds[owner] for owner in owners if owner in kinds), "other")] += parameter.numel()
@@ -39,14 +44,20 @@ def by_part(model: nn.Module) -> dict[str, int]:
 
 
 def by_layer(model: nn.Module, plan: Plan) -> tuple[Layers, ...]:
-    """The runs of equal layers with the parameters of one of them."""
+    """The runs of equal layers with the parameters of one of them, those apart that it shares with other layers."""
     modules = {part[2]: model.get_submodule(name) for name, part in _parts(model).items() if part[0] == "block"}
+    users = Counter(
+        id(each) for module in {id(m): m for m in modules.values()}.values() for each in module.parameters()
+    )
+    several = frozenset(key for key, count in users.items() if count > 1)
     out = []
     for side, indices, layer in plan.groups():
         stack = plan.stacks[side]
         module = modules[stack[layer.weights_of].site.path]
         own = sum(stack[index].weights_of == index for index in indices)
-        out.append(Layers(side, tuple(indices), layer.variant, total(module), by_part(module), own))
+        shared = sum(each.numel() for each in module.parameters() if id(each) in several)
+        parts = by_part(module, several)
+        out.append(Layers(side, tuple(indices), layer.variant, total(module) - shared, parts, own, shared))
     return tuple(out)
 
 

@@ -11,7 +11,10 @@ from blueprint.cost.units import count, flops, size
 
 @dataclass(frozen=True)
 class Layers:
-    """A run of equal layers: `parameters` and `by_part` of one, `own` how many have weights of their own."""
+    """A run of equal layers: `parameters` and `by_part` of one, `own` how many have weights of their own.
+
+    `shared` are parameters besides, of parts that belong to the stack and that other layers use too.
+    """
 
     side: str
     indices: tuple[int, ...]
@@ -19,6 +22,7 @@ class Layers:
     parameters: int
     by_part: dict[str, int]
     own: int
+    shared: int = 0
 
     @property
     def span(self) -> str:
@@ -35,6 +39,7 @@ class Layers:
             "parameters": self.parameters,
             "by_part": self.by_part,
             "own": self.own,
+            "shared": self.shared,
         }
 
 
@@ -142,6 +147,7 @@ class Cost:
         sides = {layers.side for layers in self.layers}
         for layers in self.layers:
             shared = "" if layers.own == len(layers.indices) else f", {layers.own} with weights of their own"
+            shared += f", beside {layers.shared:,} of the stack" if layers.shared else ""
             name = f"layer {layers.span}" if len(layers.indices) == 1 else f"layers {layers.span}, each"
             name = f"{layers.side} {name}" if len(sides) > 1 else name
             yield name, f"{layers.parameters:,}", f"{layers.variant}{shared}"

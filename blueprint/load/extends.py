@@ -173,7 +173,9 @@ def locate(name: str) -> tuple[Path | None, Problem | None]:
     path = folder / asked
     if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
         return path, None
-    known = [each.relative_to(folder).as_posix() for each in sorted(folder.rglob("*.yaml"))]
+    # Families lie beside the specs, and are none.
+    every = [each.relative_to(folder) for each in sorted(folder.rglob("*.yaml"))]
+    known = [each.as_posix() for each in every if each.parts[0] != "families"]
     meant = nearest(asked, known)
     message = f"no spec that ships is called `{asked}`"
     return None, Problem(

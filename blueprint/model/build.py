@@ -11,7 +11,7 @@ from torch import nn
 from blueprint.component import Component, Site
 from blueprint.model.initialise import initialise
 from blueprint.model.precision import keep_float32
-from blueprint.plan import Plan
+from blueprint.plan import Plan, PlanLayer
 
 
 def build_plan(plan: Plan, *, device: torch.device | str = "cpu", seed: int = 0) -> nn.Module:
@@ -32,12 +32,14 @@ def build_plan(plan: Plan, *, device: torch.device | str = "cpu", seed: int = 0)
 
 
 def with_hook(plan: Plan) -> Plan:
-    """The plan with sites that tell of every part as it is built."""
-    stacks = {
-        side: tuple(replace(layer, site=replace(layer.site, built=_built)) for layer in stack)
-        for side, stack in plan.stacks.items()
-    }
+    """The plan, to be built once: its sites tell of every part as it is built, and share what belongs to a stack."""
+    stacks = {side: _hooked(stack) for side, stack in plan.stacks.items()}
     return replace(plan, site=replace(plan.site, built=_built), stacks=stacks)
+
+
+def _hooked(stack: tuple[PlanLayer, ...]) -> tuple[PlanLayer, ...]:
+    shared: list[tuple[Any, Any]] = []
+    return tuple(replace(layer, site=replace(layer.site, built=_built, stack=shared)) for layer in stack)
 
 
 def _built(part: Component, at: Site, made: Any) -> Any:

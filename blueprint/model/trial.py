@@ -38,6 +38,14 @@ def trial_batch(plan: Plan, ids_BT: Tensor, keep_BT: Tensor | None = None) -> di
     return {**inputs, **{f"decoder_{k}": v for k, v in inputs.items()}} if "encodes" in plan.model.traits else inputs
 
 
+def trial_labels(plan: Plan, labels_BT: Tensor) -> Tensor:
+    """Labels as a plan's model takes them, made of some for every token (B, T): where its head tells classes apart,
+    one for each sequence (B,).
+    """
+    classes = getattr(getattr(plan.model, "head", None), "classes", None)
+    return labels_BT if classes is None else labels_BT[:, 0].clamp(min=0) % classes
+
+
 def mean_square(model: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Any]:
     """The mean square of what the head gives, with the losses of all layers."""
     out = run(model, batch["input_ids"])

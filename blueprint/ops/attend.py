@@ -18,7 +18,7 @@ from blueprint.ops.backends.sdpa import dot_product
 from blueprint.ops.flow import Flow
 from blueprint.ops.keys import Keys
 from blueprint.ops.meter import attention_flops, metered, report
-from blueprint.ops.work import Bias, Side, Work
+from blueprint.ops.work import Bias, Content, Side, Values, Work
 from blueprint.visible import Visible
 
 
@@ -31,6 +31,8 @@ def attend(
     scale: float,
     softcap: float | None = None,
     bias: Bias | None = None,
+    content: Content | None = None,
+    values: Values | None = None,
     sink_H: Tensor | None = None,
     dropout: float = 0.0,
     backend: str | None = None,
@@ -38,11 +40,11 @@ def attend(
 ) -> Tensor:
     """Attention (B, H, T, V) of queries (B, H, T, E) over keys of G heads, G dividing H.
 
-    The scores are cap(q·k·scale) + bias; what `visible` hides and what is padding is left out; the softmax has one
-    more logit for a sink; `dropout` is the rate to apply now (0 in evaluation). Padded queries, and queries that see
-    nothing, give exactly 0. Softmaxes of 16-bit scores are taken in float32; with `float32=False` those written out
-    here are not (the fused kernels have no choice). The cheapest backend that can do it is taken, unless one is named.
-    Raises ValueError if the named one cannot.
+    The scores are cap(q·k·scale) + content·scale + bias; what `visible` hides and what is padding is left out; the
+    softmax has one more logit for a sink; `values` of the weights join what they gather; `dropout` is the rate to apply
+    now (0 in evaluation). Padded queries, and queries that see nothing, give exactly 0. Softmaxes of 16-bit scores are
+    taken in float32; with `float32=False` those written out here are not (the fused kernels have no choice). The
+    cheapest backend that can do it is taken, unless one is named. Raises ValueError if the named one cannot.
     """
     queries, total = q_BHTE.shape[2], keys.k_BGSE.shape[2]
     if keys.k_BGSE.dtype != q_BHTE.dtype:
@@ -52,8 +54,9 @@ def attend(
         batch, heads = q_BHTE.shape[:2]
         report(attention_flops(visible, batch, heads, queries, total, width))
         if q_BHTE.is_meta:
-            return _Shape.apply(q_BHTE, keys.k_BGSE, keys.v_BGSV, sink_H)  # type: ignore[no-any-return, no-untyped-call]
-    special = softcap is not None or bias is not None or sink_H is not None or backend is not None
+            o_BHTV: Tensor = _Shape.apply(q_BHTE, keys.k_BGSE, keys.v_BGSV, sink_H)  # type: ignore[no-untyped-call]
+            return _counted(o_BHTV, q_BHTE, keys, flow, content, values)
+    special = any(each is not None for each in (softcap, bias, content, values, sink_H, backend))
     if queries == 1 and keys.plain and not special and _sees_all(visible, keys, total):
         return dot_product(q_BHTE, keys.k_BGSE, keys.v_BGSV, None, False, scale, dropout)
     visible = _bounded(visible, keys, flow)
@@ -63,7 +66,8 @@ def attend(
         visible,
         plain=plain,
         softcap=softcap is not None,
-        bias=bias is not None,
+        bias=bias is not None or content is not None,
+        values=values is not None,
         sinks=sink_H is not None,
         dropout=dropout,
         device=q_BHTE.device.type,
@@ -90,6 +94,8 @@ def attend(
         dropout=dropout,
         memo=flow.memo,
         float32=float32,
+        content=content,
+        values=values,
     )
     packing = padded and choice.name != "dense" and (visible.ahead == 0 or visible.back is not None)
     if packing:
@@ -168,6 +174,19 @@ def _packed(work: Work, flow: Flow) -> Work:
 
 def _take(x_BHTE: Tensor, index_BT: Tensor) -> Tensor:
     return x_BHTE.gather(2, index_BT[:, None, :, None].expand_as(x_BHTE))
+
+
+def _counted(
+    o_BHTV: Tensor, q_BHTE: Tensor, keys: Keys, flow: Flow, content: Content | None, values: Values | None
+) -> Tensor:
+    """The result's shape, with the products of what positions add to scores and values seen by torch's counter."""
+    if content is not None:
+        score_BHTS = content(q_BHTE, keys.k_BGSE, flow.position_BT, keys.position_BS)
+        o_BHTV = o_BHTV + score_BHTS.sum(-1, keepdim=True)
+    if values is not None:
+        p_BHTS = q_BHTE.new_empty(*q_BHTE.shape[:3], keys.k_BGSE.shape[2])
+        o_BHTV = o_BHTV + values(p_BHTS, flow.position_BT, keys.position_BS)
+    return o_BHTV
 
 
 class _Shape(torch.autograd.Function):

@@ -46,3 +46,8 @@ class Embedding(nn.Embedding):
     ) -> None:
         super().__init__(count, width, padding_idx, device=device, dtype=dtype)
         self.role = role
+
+    def reset_parameters(self) -> None:
+        """Draw initial values, except on meta, where there are none and the attempt imports torch's whole compiler."""
+        if self.weight.device.type != "meta":
+            super().reset_parameters()

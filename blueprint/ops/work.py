@@ -16,6 +16,10 @@ from blueprint.visible import Visible
 
 Bias = Callable[[Tensor, Tensor], Tensor]
 """`(q_position_BT, k_position_BS) -> (1 or B, H, T, S)`, added to the scores."""
+Content = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""`(q_BHTE, k_BGSE, q_position_BT, k_position_BS) -> (B, H, T, S)`, scaled and added to the scores."""
+Values = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""`(p_BHTS, q_position_BT, k_position_BS) -> (B, H, T, V)`, added to what the weights p gather."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +55,8 @@ class Work:
     dropout: float
     memo: dict[Any, Any]
     float32: bool = True
+    content: Content | None = None
+    values: Values | None = None
 
     def mask(self) -> Tensor | None:
         """(1 or B, T or 1, S), true where visible; None if everything is. Made once for all layers that agree."""
@@ -73,11 +79,23 @@ class Work:
         return mask_B1TS
 
     def scores_bias(self) -> Tensor | None:
-        """The bias for all queries and keys."""
-        if self.bias is None:
+        """What is added to the scores of all queries and keys."""
+        if self.bias is None and self.content is None:
             return None
-        q, k = self.sides()
-        return self.bias(q.position, k.position)
+        return self.added(self.q_BHTE, self.k_BGSE, *self.sides())
+
+    def added(self, q_BHTE: Tensor, k_BGSE: Tensor, q: Side, k: Side) -> Tensor | None:
+        """What is added to the scores of these queries and keys, on these sides."""
+        bias = None if self.bias is None else self.bias(q.position, k.position)
+        if self.content is None:
+            return bias
+        content_BHTS = self.scale * self.content(q_BHTE, k_BGSE, q.position, k.position)
+        return content_BHTS if bias is None else content_BHTS + bias
+
+    def valued(self, q: Side, k: Side) -> Callable[[Tensor], Tensor] | None:
+        """What weights between these sides gather beside the values."""
+        values = self.values
+        return None if values is None else lambda p_BHTS: values(p_BHTS, q.position, k.position)
 
 
 def mask_of(visible: Visible, q: Side, k: Side) -> Tensor:
@@ -102,12 +120,13 @@ def weigh(
     sink_H: Tensor | None,
     dropout: float,
     float32: bool = True,
+    values: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Attention with its scores in hand: cap(q·k·scale) + bias, masked, softmax, dropout, times v.
 
     A sink is one more logit for each head whose value is zero (GPT-OSS; Xiao et al., 2023, section 3.3). The softmax
-    of 16-bit inputs is taken in float32, unless `float32` is false. Where nothing is visible the result is exactly 0
-    and so is its gradient.
+    of 16-bit inputs is taken in float32, unless `float32` is false. `values` of the weights are added to the result.
+    Where nothing is visible the result is exactly 0 and so is its gradient.
     """
     batch, heads, queries, _ = q_BHTE.shape
     groups = k_BGSE.shape[1]
@@ -132,4 +151,5 @@ def weigh(
     if dropout:
         p_BHTS = torch.dropout(p_BHTS, dropout, True)
     p_BGRS = p_BHTS.to(v_BGSV.dtype).reshape(batch, groups, heads // groups * queries, -1)
-    return (p_BGRS @ v_BGSV).view(batch, heads, queries, -1)
+    o_BHTV = (p_BGRS @ v_BGSV).view(batch, heads, queries, -1)
+    return o_BHTV if values is None else o_BHTV + values(p_BHTS.to(v_BGSV.dtype))

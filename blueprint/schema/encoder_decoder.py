@@ -79,6 +79,7 @@ class EncoderDecoder(Model, Width):
 
     traits: ClassVar[frozenset[str]] = frozenset({"encodes", "generates"})
     underlay: ClassVar[dict[str, str]] = {"blocks": "block", "overrides": "block", "encoder": WHOLE, "decoder": WHOLE}
+    objective: ClassVar[str | None] = "seq2seq"
     common: ClassVar[frozenset[str]] = frozenset(EncoderSide.model_fields) - {"norm"}
 
     layers: PositiveInt | None = None

@@ -11,9 +11,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr
 
 from blueprint.component import Component, Fault, Faults, Section, rule, slot
-from blueprint.kinds import DataSource, Objective, Optimizer, Schedule, Tokenizer
+from blueprint.kinds import Objective, Optimizer, Schedule, Tokenizer
 from blueprint.schema import encoder_decoder  # noqa: F401  (registers its type)
+from blueprint.schema.data import Data
 from blueprint.schema.model import Model
+from blueprint.schema.pairing import Pairing
 from blueprint.schema.shape import fields
 from blueprint.tree import Entry, Map, Scalar
 
@@ -22,33 +24,6 @@ VERSION = 1
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Precision = Literal["32-true", "16-mixed", "16-true", "bf16-mixed", "bf16-true", "64-true"]
 Role = Literal["router", "norm", "head", "softmax"]
-
-
-class Data(Section):
-    """What the model learns from and how it is cut into samples."""
-
-    source: DataSource = slot()
-    """Where documents come from."""
-    length: PositiveInt | None = None
-    """Tokens in a sample; the model's `max_length` where nothing is said."""
-    batch_size: PositiveInt = 8
-    """Samples in a batch, over all processes together."""
-    validation: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Share of the documents held out, chosen by a hash of each document."""
-    packing: Literal["continuous", "single"] = "continuous"
-    """`continuous` cuts windows from the documents laid end to end; `single` gives each sample one document, padded."""
-    positions: Literal["continue", "restart"] = "continue"
-    """Whether positions run through a packed window or restart with every document in it."""
-    shuffle: bool = True
-    """Whether samples come in an order drawn from the seed, or as they lie."""
-    workers: NonNegativeInt = 0
-    """Processes that prepare batches; the batches are the same whatever their number."""
-
-    @rule("positions", "packing")
-    def _restart_needs_packing(positions: str, packing: str) -> Faults:
-        if positions == "restart" and packing == "single":
-            return Fault("`positions: restart` does nothing with `packing: single`: a sample is one document")
-        return None
 
 
 class Trainer(Section):
@@ -156,7 +131,7 @@ class Start(Section):
     """Whether every chosen parameter must be found with the right shape; false takes what fits and lists the rest."""
 
 
-class Spec(Section):
+class Spec(Pairing):
     """A whole spec, valid and complete."""
 
     #: Keys of a spec's text that have done their work before it is validated.
@@ -177,8 +152,8 @@ class Spec(Section):
     data: Data | None = None
     """What it learns from."""
     objective: Objective | None = slot("causal")
-    """What is minimised; where nothing is said, what the model is usually trained by (null for an encoder, and under a
-    head whose output is no token's)."""
+    """What is minimised; where nothing is said, what the model is usually trained by (null for an encoder, with
+    `causal: false`, and under a head whose output is no token's)."""
     optimizer: Optimizer = slot("adamw")
     """What moves the weights."""
     schedule: Schedule = slot("constant")
@@ -205,7 +180,9 @@ class Spec(Section):
         chosen = None if head is None else head.member_of(said.get("head") if isinstance(said, Map) else None)
         pooled = chosen is not None and issubclass(chosen, Component) and "pooled" in chosen.traits
         if "objective" not in node.entries:
-            usual = None if pooled else model.objective
+            causal = said.get("causal") if isinstance(said, Map) else None
+            sees_all = isinstance(causal, Scalar) and causal.value is False
+            usual = None if pooled or sees_all else model.objective
             node = node.with_entry(Entry("objective", node.span, Scalar(usual, node.span)))
         if "sample" not in node.entries and (pooled or "generates" not in model.traits):
             node = node.with_entry(Entry("sample", node.span, Scalar(None, node.span)))
@@ -214,7 +191,8 @@ class Spec(Section):
     def default(self, name: str, inherited: Mapping[str, Section] = MappingProxyType({})) -> Any:
         """What a key holds where nothing is said: for some that follows from the model."""
         if name == "objective":
-            usual = None if self.model.pooled else self.model.objective
+            sees_all = not getattr(self.model, "causal", True)
+            usual = None if self.model.pooled or sees_all else self.model.objective
             return None if usual is None else Objective.of(usual)
         if name == "sample" and not self.model.generates:
             return None
@@ -260,36 +238,6 @@ class Spec(Section):
                 f"the model knows {model.vocab_size} tokens, but tokenizer `{tokenizer.spec_name}` writes {needed}",
                 "model.vocab_size",
                 "leave `vocab_size` out to take the tokenizer's",
-            )
-        return None
-
-    @rule("model", "data")
-    def _length(model: Any, data: Data | None) -> Faults:
-        if data is None:
-            return None
-        longest = model.longest
-        if data.length is None:
-            return None if longest else Fault("`length` must be said, as the model has no `max_length`", "data.length")
-        if longest is not None and data.length > longest:
-            return Fault(f"samples of {data.length} tokens do not fit the model's max_length {longest}", "data.length")
-        return None
-
-    @rule("objective", "model")
-    def _objective_fits(objective: Objective | None, model: Model) -> Faults:
-        if objective is None:
-            return None
-        if objective.models and model.spec_name not in objective.models:
-            return Fault(
-                f"objective `{objective.spec_name}` trains models of type {', '.join(sorted(objective.models))}, "
-                f"not {model.spec_name}",
-                "objective",
-            )
-        if model.pooled != ("pooled" in objective.traits):
-            given, wanted = ("a whole sequence", "every token")[:: 1 if model.pooled else -1]
-            return Fault(
-                f"objective `{objective.spec_name}` needs an output for {wanted}, "
-                f"the model's head gives one for {given}",
-                "objective",
             )
         return None
 

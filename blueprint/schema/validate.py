@@ -21,6 +21,7 @@ from blueprint.diagnosis import Problem, nearest
 from blueprint.registry import UnknownComponent, member, names
 from blueprint.schema.expect import choices, described, expectation
 from blueprint.schema.faults import judged
+from blueprint.schema.paths import rooted
 from blueprint.schema.placing import Places, apart, as_map, elsewhere, inherited, label, placed, reached, written
 from blueprint.schema.shape import Shape, fields
 from blueprint.section import WHOLE
@@ -198,13 +199,13 @@ class _Walk:
         for key, entry in node.entries.items():
             if key in known:
                 continue
-            suggestion = nearest(key, [k for k in meant if k not in node.entries]) or nearest(key, meant)
+            # A key that the same text gives too is meant last; one inherited from another file may well be meant.
+            text = {k for k, other in node.entries.items() if other.span.source == entry.span.source}
+            suggestion = nearest(key, [k for k in meant if k not in text]) or nearest(key, meant)
             guesses |= {suggestion} if suggestion else set()
             what = f"unknown key of {label(cls)}"
-            hint = None if suggestion else elsewhere(key, cls)
-            fix = hint or (
-                None if suggestion else f"the keys here are {', '.join(known)}" if known else "it has no keys"
-            )
+            keys = f"the keys here are {', '.join(known)}" if known else "it has no keys"
+            fix = None if suggestion else elsewhere(key, cls) or keys
             self.report(
                 "unknown-key", what, (*path, key), entry.span, suggestion=suggestion, fix=fix, notes=entry.notes
             )
@@ -237,7 +238,7 @@ class _Walk:
 
     def leaf(self, node: Node, annotation: Any, path: tuple[str, ...]) -> Any:
         """A value pydantic judges, strictly."""
-        value = plain(node)
+        value = plain(rooted(node, annotation))
         try:
             # JSON's strictness is the one meant here: a list may be a tuple, but no string is a number.
             return _adapter(annotation).validate_json(json.dumps(value), strict=True)

@@ -247,10 +247,10 @@ def _a_step_moves_every_parameter_downhill(case: Case) -> None:
 
 def _loss_is_finite_and_teaches_every_parameter(case: Case) -> None:
     model, ids = copy.deepcopy(case.model).train(), case.ids()
-    from blueprint.model.trial import trial_batch, trial_loss
+    from blueprint.model.trial import trial_batch, trial_labels, trial_loss
 
     objective = trial_loss(case.spec, case.spec.model.site())
-    loss, _ = objective(model, {**trial_batch(model.plan, ids), "labels": ids.roll(-1, 1)})
+    loss, _ = objective(model, {**trial_batch(model.plan, ids), "labels": trial_labels(model.plan, ids.roll(-1, 1))})
     loss.backward()
     assert loss.isfinite()
     assert loss.item() > 0

@@ -17,9 +17,15 @@ TRAIN, HELD_OUT, BASELINE = "#4c78a8", "#e4572e", "#7f7f7f"
 
 
 def draw(
-    path: Path, rows: Sequence[Row], baseline: Unigram, title: str, to_bits: Callable[[float], float] | None = None
+    path: Path,
+    rows: Sequence[Row],
+    baseline: Unigram | None,
+    title: str,
+    to_bits: Callable[[float], float | None] | None = None,
+    unit: str = "token",
 ) -> None:
-    """Draw training and held-out loss over steps beside the unigram baseline; `to_bits` adds bits per byte."""
+    """Draw training and held-out loss over steps beside the unigram baseline, where there is one; `to_bits` adds bits
+    per byte, `unit` is what the loss is a mean over."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -37,18 +43,21 @@ def draw(
             axes.plot(*zip(*smooth(trained), strict=True), color=TRAIN, lw=1.8, label="train (smoothed)")
     if held_out:
         axes.plot(*zip(*held_out, strict=True), color=HELD_OUT, lw=1.8, marker="o", ms=4, label="validation")
-    axes.axhline(baseline.nats, color=BASELINE, ls="--", lw=1.2, label=f"unigram baseline ({baseline.nats:.2f})")
-    axes.set(xlabel="optimizer step", ylabel="loss (nats per token)", title=title)
-    values = [value for _, value in [*trained, *held_out]] + [baseline.nats]
-    # The first steps tower above everything; what is learned lies below.
-    top = min(max(values), 2 * baseline.nats)
-    low = min(values)
+    values = [value for _, value in [*trained, *held_out]]
+    top = max(values, default=1.0)
+    if baseline is not None:
+        axes.axhline(baseline.nats, color=BASELINE, ls="--", lw=1.2, label=f"unigram baseline ({baseline.nats:.2f})")
+        values.append(baseline.nats)
+        # The first steps tower above everything; what is learned lies below.
+        top = min(max(values), 2 * baseline.nats)
+    axes.set(xlabel="optimizer step", ylabel=f"loss (nats per {unit})", title=title)
+    low = min(values, default=0.0)
     axes.set_ylim(low - 0.08 * (top - low or 1), top + 0.08 * (top - low or 1))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    if to_bits is not None:
-        factor = to_bits(1.0)
+    factor = None if to_bits is None else to_bits(1.0)
+    if factor is not None:
 
         def scaled(by: float) -> Callable[[Any], Any]:
             return lambda values: np.asarray(values) * by

@@ -13,6 +13,7 @@ from blueprint.schema.spec import Spec
 from blueprint.training.data.loader import loader
 from blueprint.training.error import TrainError
 from blueprint.training.restore import restore
+from blueprint.training.scores import score, scores
 from blueprint.training.task import prepare
 
 
@@ -29,8 +30,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """The held-out loss of a run or checkpoint over the whole validation split, or `limit` batches of it.
 
-    Gives `nats` per token, `bits_per_byte`, `perplexity`, the `tokens` it is a mean of, and the unigram baseline of the
-    same split. Raises `RestoreError`, `TrainError`, `DataError`.
+    Gives `nats` per token (or other `unit`), `perplexity`, the `tokens` it is a mean of, and by name the objective's
+    further `scores`; for running text also `bits_per_byte`, and the unigram baseline of the same split. Raises
+    `RestoreError`, `TrainError`, `DataError`.
     """
     model = restore(run, device=device, allow_plugins=allow_plugins)
     spec, plan = cast(Spec, model.spec), cast(Plan, model.plan)
@@ -41,6 +43,7 @@ def evaluate(
     samples = text.validation if limit is None else text.held_out(limit)
     batches = loader(samples, batch_size=batch_size or text.data.batch_size)
     total, count = 0.0, 0
+    measured = {name: each.to(device) for name, each in scores(objective).items()}
     for index, batch in enumerate(batches):
         if index == limit:
             break
@@ -50,6 +53,7 @@ def evaluate(
         if tokens:
             total += float(metrics.get("loss", loss)) * tokens
             count += tokens
+            score(measured, metrics, moved)
     if not count:
         raise TrainError("the held-out text has no token to predict: hold more out with `data.validation`")
     nats = total / count
@@ -57,9 +61,11 @@ def evaluate(
         "run": str(run),
         "step": model.trained_steps,
         "nats": nats,
+        "unit": text.unit,
         "bits_per_byte": text.bits_per_byte(nats),
         "perplexity": math.exp(min(nats, 700)),
         "tokens": count,
-        "unigram_nats": text.baseline.nats,
-        "unigram_bits_per_byte": text.baseline.bits_per_byte,
+        "scores": {name: float(each.compute()) for name, each in measured.items()},
+        "unigram_nats": None if text.baseline is None else text.baseline.nats,
+        "unigram_bits_per_byte": None if text.baseline is None else text.baseline.bits_per_byte,
     }

@@ -1,12 +1,14 @@
 """The run folder: what lies where, what a lock holds, and what a run tells at its end. No Lightning here.
 
 FOLDER/spec.yaml        the resolved spec
+FOLDER/tokenizer.json   a copy, where the spec names such a file
 FOLDER/lock.json        versions, hashes of data, tokenizer, plugins and plan, the seed
 FOLDER/metrics.csv      a row every logged step
 FOLDER/checkpoints/     step=000100.ckpt with a checksum beside each
 FOLDER/samples.txt      text drawn while training
 FOLDER/loss.png         the loss curve
 FOLDER/summary.json     how it ended
+FOLDER/import.json, family.yaml, hf/  what an import remembers, where the run began from one
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import json
 import platform
 import re
 import shlex
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +29,9 @@ from blueprint.load.dump import dump
 from blueprint.load.scalars import resolve
 from blueprint.schema.spec import Spec
 from blueprint.training.error import TrainError
+
+#: What an import remembers for the way back: its record, its family, and what came beside the weights.
+IMPORTED = ("import.json", "family.yaml", "hf")
 
 _PLAIN = re.compile(r"[A-Za-z_/.][\w ./()+*-]*[\w)/]|[A-Za-z_]")
 
@@ -104,13 +110,16 @@ class Run:
         folder = shlex.quote(str(self.folder))
         found = self.summary
         out = [f"{self.status} at step {self.step} of {self.steps}"]
+        bits = found.get("validation_bits_per_byte")
         if found.get("validation_loss") is not None:
             out += [
                 "",
-                f"{'':<22}{'nats per token':>16}{'bits per byte':>16}",
-                _line("validation loss", found["validation_loss"], found.get("validation_bits_per_byte")),
-                _line("unigram baseline", found["unigram_loss"], found["unigram_bits_per_byte"]),
+                f"{'':<22}{'nats per ' + found.get('unit', 'token'):>16}" + (f"{'bits per byte':>16}" if bits else ""),
+                _line("validation loss", found["validation_loss"], bits),
             ]
+            if found.get("unigram_loss") is not None:
+                out.append(_line("unigram baseline", found["unigram_loss"], found["unigram_bits_per_byte"]))
+            out += [f"{name.replace('_', ' '):<22}{value:>16.2%}" for name, value in found.get("scores", {}).items()]
         layout = Layout(self.folder)
         out += ["", *(f"{'loss curve':<12}{layout.curve}" for _ in [0] if layout.curve.exists())]
         more = " trainer.max_steps=" + str(2 * self.steps) if self.status == "finished" else ""
@@ -119,8 +128,9 @@ class Run:
         out += [
             f"{'resume':<12}blueprint resume {folder}{more}{allow}",
             f"{'evaluate':<12}blueprint evaluate {folder}{allow}",
-            f"{'generate':<12}blueprint generate {folder} --prompt {prompt}{allow}",
         ]
+        if found.get("generates", True):
+            out.append(f"{'generate':<12}blueprint generate {folder} --prompt {prompt}{allow}")
         return "\n".join(out)
 
 
@@ -137,6 +147,18 @@ def lock(spec: Spec, plan_hash: str, data: Mapping[str, str]) -> dict[str, Any]:
         "plugins": plugin_hashes(spec),
         "versions": versions(),
     }
+
+
+def carry_import(source: Path, folder: Path) -> None:
+    """Give a folder what an import at `source`, or a run that began from one, remembers; else nothing."""
+    root = next((each for each in (source, *source.absolute().parents[:2]) if (each / IMPORTED[0]).is_file()), None)
+    if root is None or (folder / IMPORTED[0]).exists():
+        return
+    record, family, beside = IMPORTED
+    shutil.copytree(root / beside, folder / beside, dirs_exist_ok=True)
+    shutil.copyfile(root / family, folder / family)
+    # Last: with it, the rest is there.
+    write_atomic(folder / record, (root / record).read_bytes())
 
 
 def plugin_hashes(spec: Spec) -> dict[str, str]:

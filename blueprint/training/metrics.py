@@ -11,6 +11,8 @@ from blueprint.files import write_atomic
 
 Row = dict[str, float]
 
+#: What columns of held-out data begin with.
+HELD_OUT = "validation_"
 COLUMNS = (
     "step",
     "tokens",
@@ -77,6 +79,12 @@ def read(path: Path) -> list[Row]:
     text = path.read_text()
     rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
     return [{name: float(value) for name, value in row.items() if value} for row in rows]
+
+
+def scores(row: Mapping[str, float]) -> Row:
+    """What a row says of the held-out data besides its loss, by the scores' own names."""
+    said = {name: value for name, value in row.items() if name.startswith(HELD_OUT) and name not in COLUMNS}
+    return {name.removeprefix(HELD_OUT): value for name, value in said.items()}
 
 
 def _text(value: float) -> str:

@@ -19,6 +19,8 @@ from blueprint.schema.spec import Spec
 from blueprint.training.counts import processed
 from blueprint.training.error import NonFinite, TrainError
 from blueprint.training.folder import plain_spec
+from blueprint.training.kept import texts
+from blueprint.training.scores import score, scores
 
 #: The version of what a checkpoint holds under `blueprint`.
 FORMAT = 1
@@ -49,12 +51,15 @@ class BlueprintModule(pl.LightningModule):
         self.total_steps: int | None = spec.trainer.max_steps
         #: What checkpoints carry beside the spec.
         self.lock: dict[str, Any] = {}
+        self.files = texts(spec)
         #: Of the last optimizer step: the rate it took, and the gradient's norm before clipping.
         self.learning_rate = 0.0
         self.gradient_norm: Tensor | None = None
         #: The places in the data of the batches since the last optimizer step.
         self._places: list[Tensor] = []
         self._held_out: list[Tensor] = []
+        #: What is measured on held-out batches besides the loss, by name.
+        self._scores: dict[str, Any] = {}
 
     def configure_model(self) -> None:
         """Build the model, seeded by the spec; calling it again changes nothing."""
@@ -162,14 +167,16 @@ class BlueprintModule(pl.LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Begin to count anew."""
         self._held_out = []
+        self._scores = {name: score.to(self.device) for name, score in scores(self.objective).items()}
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> None:
-        """Add a batch to the held-out loss, weighted by its tokens."""
+        """Add a batch to the held-out loss, weighted by its tokens, and to the objective's scores."""
         loss, metrics = self.objective(self.model, batch)
         nats = metrics.get("loss", loss).detach().double()
         count = metrics.get("tokens", torch.tensor(1.0, device=nats.device)).double()
         # A batch of padding alone has a mean over nothing.
         self._held_out.append(torch.stack([torch.where(count > 0, nats * count, 0.0), count]))
+        score(self._scores, metrics, batch)
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean over all held-out tokens, of all processes."""
@@ -179,14 +186,19 @@ class BlueprintModule(pl.LightningModule):
         # Equal in all processes by now; `sync_dist` says so to Lightning.
         self.log("val_loss", nats, prog_bar=True, sync_dist=True)
         text = getattr(getattr(self.trainer, "datamodule", None), "text", None)
-        if text is not None:
-            self.log("val_bits_per_byte", text.bits_per_byte(float(nats)), sync_dist=True)
+        bits = None if text is None else text.bits_per_byte(float(nats))
+        if bits is not None:
+            self.log("val_bits_per_byte", bits, sync_dist=True)
+        for name, value in self._scores.items():
+            # torchmetrics has put the processes together already.
+            self.log(f"val_{name}", value.compute().float(), sync_dist=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what restores the model without its YAML, as plain values."""
         checkpoint["blueprint"] = {
             "format": FORMAT,
             "spec": plain_spec(self.spec),
+            "files": self.files,
             "plan_hash": self.plan.hash,
             "lock": self.lock,
         }

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as files
 from blueprint.training.error import RestoreError
+from blueprint.training.kept import unpacked
 
 _PREFIX = "model."
 _WEIGHTS = "model.safetensors"
@@ -29,7 +30,7 @@ class Stored:
 
 
 def restore(path: str | Path, *, device: torch.device | str = "cpu", allow_plugins: bool = False) -> nn.Module:
-    """The model at `path`, in eval mode, its `spec` set: a run folder, a checkpoint, or a build folder.
+    """The model at `path`, in eval mode, its `spec` set: a run folder, a checkpoint, or a build or import folder.
 
     A run folder gives its newest whole checkpoint. Raises `RestoreError` for what is missing, damaged, foreign, or
     holds code; `SpecError` where the spec needs a plugin that is neither loaded nor allowed.
@@ -44,6 +45,7 @@ def restore(path: str | Path, *, device: torch.device | str = "cpu", allow_plugi
         raise RestoreError(f"{stored.path} does not fit its own spec:\n{report}")
     model.spec = spec  # type: ignore[assignment]
     model.trained_steps = stored.step  # type: ignore[assignment]
+    model.restored_from = stored.path  # type: ignore[assignment]
     return model.to(device).eval()
 
 
@@ -136,7 +138,8 @@ def _checkpoint(path: Path, verify: bool = True) -> Stored:
     if not isinstance(ours, dict) or not isinstance(ours.get("spec"), dict):
         raise RestoreError(f"{path} is no checkpoint of Blueprint: it holds no spec")
     state = {name.removeprefix(_PREFIX): value for name, value in found["state_dict"].items() if _PREFIX in name}
-    return Stored(path, state, ours["spec"], int(found.get("global_step", 0)))
+    said = unpacked(ours["spec"], ours.get("files", {}))
+    return Stored(path, state, said, int(found.get("global_step", 0)))
 
 
 def _safetensors(path: Path, spec: Path | None) -> Stored:

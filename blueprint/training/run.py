@@ -29,7 +29,8 @@ from blueprint.training.changes import refuse_changes
 from blueprint.training.data.loader import loader
 from blueprint.training.data_module import BlueprintData, same_data
 from blueprint.training.error import NonFinite, RestoreError, TrainError
-from blueprint.training.folder import Layout, Run, changes, lock, plain_spec, read_json, write_json, yaml_text
+from blueprint.training.folder import Layout, Run, carry_import, changes, lock, read_json, write_json, yaml_text
+from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_precision
 from blueprint.training.restore import load_weights
@@ -177,7 +178,9 @@ class _Training:
         layout.checkpoints.mkdir(parents=True, exist_ok=True)
         if not layout.lock.exists():
             write_json(layout.lock, self.module.lock)
-        files.write_atomic(layout.spec, yaml_text(plain_spec(self.spec)))
+        files.write_atomic(layout.spec, yaml_text(copied(self.spec, layout.root)))
+        if self.spec.start is not None:
+            carry_import(Path(self.spec.start.from_), layout.root)
         checkpoints.sweep(layout.checkpoints)
         sample.cut(layout.samples, self.step)
 
@@ -217,11 +220,14 @@ class _Training:
         run = Run(self.layout.root, status, self.step, self.steps, self._summary(rows, status, seconds))
         if first():
             if rows:
-                curve.draw(self.layout.curve, rows, self.text.baseline, self.spec.name, self.text.bits_per_byte)
+                text = self.text
+                to_bits = text.bits_per_byte if text.form.running else None
+                curve.draw(self.layout.curve, rows, text.baseline, self.spec.name, to_bits, text.unit)
             write_json(self.layout.summary, run.summary)
         return run
 
     def _summary(self, rows: list[metrics.Row], status: str, seconds: float) -> dict[str, Any]:
+        baseline = self.text.baseline
         held_out = next((row for row in reversed(rows) if "validation_loss" in row), {})
         newest = next(reversed(checkpoints.listing(self.layout.checkpoints)), None)
         return {
@@ -232,13 +238,16 @@ class _Training:
             "validation_loss": held_out.get("validation_loss"),
             "validation_bits_per_byte": held_out.get("validation_bits_per_byte"),
             "validation_step": held_out.get("step"),
-            "unigram_loss": self.text.baseline.nats,
-            "unigram_bits_per_byte": self.text.baseline.bits_per_byte,
+            "unit": self.text.unit,
+            "scores": metrics.scores(held_out),
+            "unigram_loss": None if baseline is None else baseline.nats,
+            "unigram_bits_per_byte": None if baseline is None else baseline.bits_per_byte,
             "parameters": sum(p.numel() for p in self.module.parameters()),
             "plan": self.module.plan.hash,
             "checkpoint": None if newest is None else str(newest.relative_to(self.layout.root)),
             "seconds": round(seconds, 2),
             "prompt": self.spec.sample.prompt if self.spec.sample else None,
+            "generates": self.spec.model.generates,
             "plugins": list(self.spec.plugins),
         }
 

@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from blueprint.kinds import DataSource, Tokenizer
-from blueprint.schema.spec import Data, Spec
+from blueprint.schema.data import Data
+from blueprint.schema.spec import Spec
 from blueprint.training.data import DataError
 from blueprint.training.data.build import build
 from blueprint.training.data.dataset import Samples
+from blueprint.training.data.encoder import Content
 from blueprint.training.data.loader import batches_per_epoch
-from blueprint.training.data.packing import PACKINGS, Packing
-from blueprint.training.data.store import Tokens
+from blueprint.training.data.packing import Packing
+from blueprint.training.data.store import Split, Tokens
 from blueprint.training.data.unigram import Unigram, bits_per_byte, unigram
 from blueprint.training.error import TrainError
+from blueprint.training.forms import FORMS, Form, form_of
 
 
 class Documents:
     """A source's documents, iterable again and again; what the source finds wrong is the user's to mend."""
 
-    def __init__(self, source: DataSource) -> None:
-        self.source = source
+    def __init__(self, source: DataSource, content: Callable[[Any], Content] = lambda said: said) -> None:
+        self.source, self.content = source, content
 
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        with self._named():
-            yield from self.source.documents()
+    def __iter__(self) -> Iterator[tuple[str, Content]]:
+        with self.named():
+            for name, said in self.source.documents():
+                yield name, self.content(said)
 
     @contextmanager
-    def _named(self) -> Iterator[None]:
+    def named(self) -> Iterator[None]:
+        """What goes wrong inside is told as the source's."""
         try:
             yield
+        except (DataError, TrainError):
+            raise
         except ValueError as error:
             raise DataError(f"data.source `{self.source.spec_name}`: {error}") from error
 
@@ -43,42 +51,46 @@ class Fingerprinted(Documents):
 
     def fingerprint(self) -> str:
         """The source's own fingerprint."""
-        with self._named():
+        with self.named():
             found: str = self.source.fingerprint()  # type: ignore[attr-defined]
             return found
 
 
 @dataclass(frozen=True)
 class Text:
-    """The token files of a spec and how they are cut into samples."""
+    """The token files of a spec and how they are cut into samples; they hold what the spec's form of samples keeps."""
 
     spec: Spec
     data: Data
     tokens: Tokens
-    tokenizer: Tokenizer
+    tokenizer: Tokenizer | None
+    form: Form
 
-    @property
+    @cached_property
     def packing(self) -> Packing:
         """How documents become samples."""
-        length = self.data.length or self.spec.model.longest
-        options = {"positions": "restart"} if self.data.positions == "restart" else {}
-        return PACKINGS[self.data.packing](length, **options)
+        return self.form.packing()
 
     @cached_property
     def train(self) -> Samples:
         """The training samples, in the order of the run."""
-        return Samples(self.tokens.train, self.packing, seed=self.spec.seed if self.data.shuffle else None)
+        return self._samples(self.tokens.train, self.spec.seed if self.data.shuffle else None)
 
     @cached_property
     def validation(self) -> Samples:
         """Every held-out sample, as they lie."""
-        return Samples(self.tokens.validation, self.packing, seed=None)
+        return self._samples(self.tokens.validation, None)
 
     def held_out(self, batches: int) -> Samples:
         """The samples that `batches` validation batches read: all of them where they fit, else always the same lot."""
         if batches_per_epoch(self.validation, self.data.batch_size) <= batches:
             return self.validation
-        return Samples(self.tokens.validation, self.packing, seed=self.spec.seed)
+        return self._samples(self.tokens.validation, self.spec.seed)
+
+    def _samples(self, split: Split, order: int | None) -> Samples:
+        objective = self.spec.objective
+        change = None if objective is None or self.tokenizer is None else objective.change(self.tokenizer)
+        return Samples(split, self.packing, seed=order, change=change, lots=self.spec.seed)
 
     @property
     def batches(self) -> int:
@@ -95,13 +107,18 @@ class Text:
         return min(found)
 
     @cached_property
-    def baseline(self) -> Unigram:
-        """What a model that knows only token frequencies scores on the held-out text."""
-        return unigram(self.tokens.train, self.tokens.validation)
+    def baseline(self) -> Unigram | None:
+        """What a model that knows only token frequencies scores on held-out running text; None for other samples."""
+        return unigram(self.tokens.train, self.tokens.validation) if self.form.running else None
 
-    def bits_per_byte(self, nats: float) -> float:
-        """Nats per held-out token as bits per byte of its text."""
-        return bits_per_byte(nats, self.tokens.validation)
+    @property
+    def unit(self) -> str:
+        """What a loss is a mean over, in words."""
+        return self.form.unit
+
+    def bits_per_byte(self, nats: float) -> float | None:
+        """Nats per held-out token as bits per byte of running text; None for other samples."""
+        return bits_per_byte(nats, self.tokens.validation) if self.form.running else None
 
     def identity(self) -> dict[str, str]:
         """Hashes by which another run can tell whether it reads the same data."""
@@ -120,7 +137,7 @@ def ready_to_train(spec: Spec) -> None:
         missing.append("`data` says what to learn from, such as `data: {source: stdlib, length: 256}`")
     if spec.objective is None:
         missing.append("`objective` says what the model learns")
-    if spec.tokenizer is None:
+    if spec.tokenizer is None and tokenized(spec):
         missing.append("`tokenizer` says how text becomes ids, such as `tokenizer: byte`")
     if spec.trainer.max_steps is None and spec.trainer.max_epochs is None:
         missing.append("`trainer` says how long, such as `trainer: {max_steps: 1000}`")
@@ -128,20 +145,28 @@ def ready_to_train(spec: Spec) -> None:
         raise TrainError("the spec does not say how to train:" + "".join(f"\n  = missing: {line}" for line in missing))
 
 
+def tokenized(spec: Spec) -> bool:
+    """Whether a spec's samples are of text, or will be when it names any."""
+    form = None if spec.data is None else FORMS.get(spec.data.source.gives)
+    return form is None or form.tokenized
+
+
 def prepare(spec: Spec, *, cache: Path | None = None, progress: bool | None = None) -> Text:
     """The data of a spec; token files are built if the cache has none. Raises `TrainError` and `DataError`."""
-    if spec.data is None or spec.tokenizer is None:
+    if spec.data is None or (spec.tokenizer is None and tokenized(spec)):
         ready_to_train(spec)
     assert spec.data is not None
-    assert spec.tokenizer is not None
-    source = spec.data.source
+    source, form = spec.data.source, form_of(spec, spec.data)
+    documents = (Fingerprinted if hasattr(source, "fingerprint") else Documents)(source, form.content)
+    with documents.named():
+        encoder = form.encoder()
     tokens = build(
-        (Fingerprinted if hasattr(source, "fingerprint") else Documents)(source),
-        spec.tokenizer,  # type: ignore[arg-type]
+        documents,
+        encoder,
         source=f"data.source `{source.spec_name}`",
         validation=spec.data.validation,
         seed=spec.seed,
         cache=cache,
         progress=progress,
     )
-    return Text(spec, spec.data, tokens, spec.tokenizer)
+    return Text(spec, spec.data, tokens, spec.tokenizer, form)

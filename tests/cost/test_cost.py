@@ -268,6 +268,17 @@ def test_eight_billion_parameters_are_costed_in_seconds_within_little_memory() -
 
 
 @pytest.mark.slow
+def test_seventy_billion_parameters_are_costed_in_fifteen_seconds() -> None:
+    path = ROOT / "specs" / "papers" / "llama3_70b.yaml"
+    out = subprocess.run([sys.executable, "-c", CHILD, str(path)], capture_output=True, text=True, check=True).stdout
+    seconds, gigabytes, parameters = map(float, out.split())
+    print(f"Llama 3 70B at 8192 tokens: {seconds:.1f} s, {gigabytes:.2f} GiB")
+    assert parameters == 70_553_706_496
+    assert gigabytes < 1.5
+    assert seconds < 15  # torch's import included
+
+
+@pytest.mark.slow
 def test_six_hundred_billion_are_costed_as_quickly(tmp_path: Path) -> None:
     path = tmp_path / "large.yaml"
     sizes = "d_model: 18432, layers: 148, vocab_size: 129280, max_length: 16384"

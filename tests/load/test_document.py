@@ -71,7 +71,7 @@ def test_what_is_inherited_says_from_where_and_who_asked(write: Write) -> None:
 
 
 def test_a_spec_that_ships_can_be_extended_by_name(write: Write) -> None:
-    name = next(each for each in sorted(shipped().rglob("*.yaml")) if "model:" in each.read_text())
+    name = next(each for each in sorted(shipped().rglob("*.yaml")) if "blueprint: 1" in each.read_text())
     asked = "blueprint:" + name.relative_to(shipped()).as_posix()
     path = write(mine=f"extends: {asked}\nname: mine\n")
     assert plain(loaded(path).root) == {**plain(document(asked, root_shape=ROOT).root), "name": "mine"}

@@ -119,6 +119,12 @@ def test_what_an_override_broke_is_told_as_the_overrides() -> None:
     assert "model.block.attention.kv_heads=3" in str(problem)
 
 
+def test_a_misspelt_key_may_be_one_that_another_text_gives() -> None:
+    assert only(GOOD, "model.block.attention.head=2").suggestion == "heads"
+    # Within one text it is more likely another, where the right one stands there too.
+    assert only(GOOD.replace("heads: 4", "heads: 4, kv_head: 2")).suggestion == "kv_heads"
+
+
 def test_a_dict_is_diagnosed_like_a_file() -> None:
     with pytest.raises(bp.SpecError, match="did you mean `layers`"):
         bp.load({"model": {"type": "decoder", "d_model": 8, "layer": 2}})

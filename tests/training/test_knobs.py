@@ -29,6 +29,13 @@ REASONS = {
     "data.workers": "how many processes read, which changes no batch",
 }
 
+#: A tokenizer that is a file, where every byte is a token.
+LETTERS = member("tokenizer", "file").examples()[0]["path"]
+#: Beside what the keys of masking show.
+ENCODER = "model.type=encoder model.d_model=32 model.layers=1 model.max_length=32 model.block.attention.heads=2"
+MASKED = f"{ENCODER} objective=masked tokenizer.mask=true"
+WORDS = f"{ENCODER} objective=masked tokenizer=file tokenizer.path={LETTERS}"
+
 #: For every other key another value, and after a bar what it shows beside; the runs with and without it are compared.
 RUNS = {
     "seed": "seed=7",
@@ -40,6 +47,18 @@ RUNS = {
     "data.shuffle": "data.shuffle=false",
     "objective.causal.label_smoothing": "objective.label_smoothing=0.1",
     "objective.causal.z_loss": "objective.z_loss=0.1",
+    "objective.masked.share": f"objective.share=0.5 | {MASKED}",
+    "objective.masked.mask": f"objective.mask=0.5 | {MASKED}",
+    "objective.masked.random": f"objective.random=0.2 | {MASKED}",
+    "objective.masked.whole_word": f"objective.whole_word=true | {WORDS}",
+    "tokenizer.byte.mask": "tokenizer.mask=true",
+    "tokenizer.file.pad": f"tokenizer.pad=a | {WORDS} data.packing=single",
+    "tokenizer.file.mask": f"tokenizer.mask=a | {WORDS}",
+    "tokenizer.file.cls": f"tokenizer.cls=a | {WORDS}",
+    "tokenizer.file.sep": f"tokenizer.sep=a | {WORDS}",
+    "tokenizer.file.bos": f"tokenizer.bos=a | {WORDS}",
+    "tokenizer.file.eos": f"tokenizer.eos=a | {WORDS}",
+    "tokenizer.file.unk": f"tokenizer.unk=a | {WORDS}",
     "optimizer.adamw.lr": "optimizer.lr=0.1",
     "optimizer.adamw.betas": "optimizer.betas=[0.5, 0.95]",
     "optimizer.adamw.eps": "optimizer.eps=1.0",
@@ -78,7 +97,7 @@ RUNS = {
     "sample.temperature": "sample.temperature=0 | sample={}",
 }
 #: Keys whose effect another test below shows, and those that only hold others or take other members.
-ELSEWHERE = {"start.from", "start.parts", "start.strict", "source.text.path", "data.source"}
+ELSEWHERE = {"start.from", "start.parts", "start.strict", "source.text.path", "data.source", "tokenizer.file.path"}
 HOLDERS = {"model", "tokenizer", "data", "objective", "optimizer", "schedule", "trainer", "precision", "start"}
 BASE = ("trainer.max_steps=6", "checkpoint.every_n_steps=2")
 

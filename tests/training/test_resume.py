@@ -18,6 +18,11 @@ from blueprint.training.verify import verify_resume
 from tests.training.conftest import MakeSpec
 from tests.training.watching import Crash, Power, Signal, Trace, assert_same_run
 
+MASKED = [
+    *("model.type=encoder", "model.d_model=32", "model.layers=2", "model.max_length=32"),
+    *("model.block.attention.heads=2", "model.block.dropout=0.1", "tokenizer.mask=true", "objective=masked"),
+]
+
 # An epoch of the test's text has four batches; dropout is on throughout.
 CASES = {
     "in the middle of an epoch": ([], Crash(6)),
@@ -34,6 +39,11 @@ CASES = {
     "by SIGINT": ([], Signal(3, signal.SIGINT)),
     "by SIGTERM before a validation": (["trainer.val_check_interval=3"], Signal(3)),
     "with data in order and workers": (["data.shuffle=false", "data.workers=1"], Signal(2)),
+    "while hiding tokens": (MASKED, Crash(6)),
+    "while hiding tokens in data in order with workers": (
+        [*MASKED, "data.shuffle=false", "data.workers=2", "trainer.val_check_interval=3"],
+        Crash(5),
+    ),
     "in bf16": (["trainer.precision=bf16-mixed"], Crash(3)),
 }
 

@@ -36,12 +36,11 @@ def blocked(work: Work) -> Tensor:
         start, stop = low * size, min(length, high * size)
         q, k = q_side.cut(n * size, n * size + q_BHCE.shape[2]), k_side.cut(start, stop)
         mask_BCS = _mask(work, q, k, n * size - start, q_BHCE.shape[2], stop - start)
-        bias = None if work.bias is None else work.bias(q.position, k.position)
         if trained:
             k_BGSE, v_BGSV = torch.cat(ks[low:high], 2), torch.cat(vs[low:high], 2)
         else:
             k_BGSE, v_BGSV = work.k_BGSE[:, :, start:stop], work.v_BGSV[:, :, start:stop]
-        outs.append(_block(work, q_BHCE, k_BGSE, v_BGSV, mask_BCS, bias))
+        outs.append(_block(work, q_BHCE, k_BGSE, v_BGSV, mask_BCS, q, k))
     return torch.cat(outs, 2)
 
 
@@ -60,10 +59,9 @@ def _mask(work: Work, q: Side, k: Side, offset: int, queries: int, keys: int) ->
     return mask_BCS
 
 
-def _block(
-    work: Work, q_BHCE: Tensor, k_BGSE: Tensor, v_BGSV: Tensor, mask_BCS: Tensor, bias_BHCS: Tensor | None
-) -> Tensor:
-    if work.softcap is None and work.sink_H is None and bias_BHCS is None:
+def _block(work: Work, q_BHCE: Tensor, k_BGSE: Tensor, v_BGSV: Tensor, mask_BCS: Tensor, q: Side, k: Side) -> Tensor:
+    bias_BHCS = work.added(q_BHCE, k_BGSE, q, k)
+    if work.softcap is None and work.sink_H is None and bias_BHCS is None and work.values is None:
         shared = _distances_only(work)
         mask_B1CS = work.additive(mask_BCS) if shared else mask_BCS[:, None]
         return dot_product(q_BHCE, k_BGSE, v_BGSV, mask_B1CS, False, work.scale, work.dropout)
@@ -78,4 +76,5 @@ def _block(
         sink_H=work.sink_H,
         dropout=work.dropout,
         float32=work.float32,
+        values=work.valued(q, k),
     )

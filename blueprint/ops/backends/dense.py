@@ -20,4 +20,5 @@ def dense(work: Work) -> Tensor:
         sink_H=work.sink_H,
         dropout=work.dropout,
         float32=work.float32,
+        values=None if work.values is None else work.valued(*work.sides()),
     )

@@ -18,7 +18,8 @@ CAUSAL = Visible(ahead=0)
 def sdpa(work: Work) -> Tensor:
     """(B, H, T, V). Plain causal and full attention hold no mask; anything else holds one of T × S."""
     q, k, v = work.q_BHTE, work.k_BGSE, work.v_BGSV
-    causal = work.plain and work.fresh and work.visible == CAUSAL and work.bias is None
+    added = work.bias is not None or work.content is not None
+    causal = work.plain and work.fresh and work.visible == CAUSAL and not added
     mask = None if causal else _mask(work)
     return dot_product(q, k, v, mask, causal, work.scale, work.dropout)
 

@@ -11,10 +11,12 @@ import lightning.pytorch as pl
 import torch
 
 from blueprint.training.counts import processed
-from blueprint.training.metrics import Row, Table
+from blueprint.training.metrics import HELD_OUT, Row, Table
 
 #: Of what a training step gives: the loss as Lightning scales it, and a count, of which the mean says nothing.
 UNLOGGED = ("loss", "tokens")
+#: What holds the tokens that a batch reads; where there are none, its samples count.
+TOKENS = ("input_ids", "decoder_input_ids")
 
 
 class Recorder(pl.Callback):
@@ -54,7 +56,7 @@ class Recorder(pl.Callback):
         if self._before is not None:
             self._times.append(now - self._before)
         self._before = now
-        self._tokens = batch["input_ids"].numel() * trainer.world_size
+        self._tokens = _read(batch) * trainer.world_size
         self._found.append({name: value for name, value in outputs.items() if name not in UNLOGGED})
         if trainer.global_step == self._step:
             return
@@ -66,12 +68,12 @@ class Recorder(pl.Callback):
         self._found.clear()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the held-out loss to the step's row."""
+        """Add the held-out loss and scores to the step's row."""
         if trainer.sanity_checking or self.table is None:
             return
-        found = trainer.callback_metrics
-        values = {"validation_loss": found.get("val_loss"), "validation_bits_per_byte": found.get("val_bits_per_byte")}
-        self.table.put(trainer.global_step, {name: float(value) for name, value in values.items() if value is not None})
+        found = {name: value for name, value in trainer.callback_metrics.items() if name.startswith("val_")}
+        values = {f"{HELD_OUT}{name.removeprefix('val_')}": float(value) for name, value in found.items()}
+        self.table.put(trainer.global_step, values)
 
     def _measured(self, trainer: pl.Trainer, module: Any) -> Row:
         def mean(name: str) -> float:
@@ -89,3 +91,8 @@ class Recorder(pl.Callback):
         if self.speed is not None:
             row["tokens_per_second"] = round(self.speed, 1)
         return {name: mean(name) for name in self._found[-1] if name != "objective"} | row
+
+
+def _read(batch: Any) -> int:
+    """How many tokens a batch reads."""
+    return sum(batch[name].numel() for name in TOKENS if name in batch) or batch["labels"].numel()

@@ -14,37 +14,18 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from blueprint import files
+from blueprint.training.data.encoder import Content, Encoder, Tokenizer, Whole
 from blueprint.training.data.error import DataError
 from blueprint.training.data.progress import Report, reporter
 from blueprint.training.data.store import FORMAT, SPLITS, Tokens, id_type
 from blueprint.training.data.writer import Writer
 
 _SCALE = 1 << 64
-
-
-class Tokenizer(Protocol):
-    """What turns a text into ids."""
-
-    @property
-    def vocab_size(self) -> int:
-        """How many ids there are; each is below it."""
-
-    @property
-    def eos_id(self) -> int | None:
-        """The id put after every document, or None for none."""
-
-    @property
-    def fingerprint(self) -> str:
-        """What tells this tokenizer from any that gives other ids."""
-
-    def encode(self, text: str, /) -> NDArray[Any]:
-        """(tokens,) the ids of a text, without an end token."""
 
 
 class _ChangedError(DataError):
@@ -63,8 +44,8 @@ class _Survey:
 
 
 def build(
-    documents: Iterable[tuple[str, str]],
-    tokenizer: Tokenizer,
+    documents: Iterable[tuple[str, Content]],
+    tokenizer: Tokenizer | Encoder,
     *,
     source: str,
     validation: float = 0.05,
@@ -72,12 +53,13 @@ def build(
     cache: Path | None = None,
     progress: bool | None = None,
 ) -> Tokens:
-    """The token files of `documents`, (name, text) pairs; built if the cache has none of this content and settings.
+    """The token files of `documents`, (name, content) pairs; built if the cache has none of this content and settings.
 
     `documents` is read more than once, in the same order each time; where it has a method `fingerprint() -> str`, an
-    equal fingerprint stands for equal documents. A document goes to the validation split by a lot drawn from its
-    text and `seed`, so that equal texts never lie in both; at least one document goes to each. Of a single document,
-    the end is held out. `source` names the data in messages. Progress shows on a terminal, unless `progress` says.
+    equal fingerprint stands for equal documents. A document goes to the validation split by a lot drawn from what the
+    encoder says decides it (a text: all of it) and `seed`, so that equal ones never lie in both; at least one document
+    goes to each. Of a single document, the end is held out. A tokenizer alone encodes plain texts. `source` names the
+    data in messages. Progress shows on a terminal, unless `progress` says.
     Raises `DataError` for data that cannot be split or read, or a cache that cannot be written.
     """
     if not 0 < validation < 1:
@@ -85,15 +67,16 @@ def build(
     if isinstance(documents, Iterator):
         raise DataError(f"{source}: the documents are read twice, so a generator will not do; give a list or a class")
     cache = cache_folder() if cache is None else Path(cache)
+    encoder = tokenizer if isinstance(tokenizer, Encoder) else Whole(tokenizer)
     with reporter(progress) as report:
         note = _note(documents, seed, cache)
-        survey = _survey(documents, source, seed, cache, note, report)
+        survey = _survey(documents, encoder, source, seed, cache, note, report)
         settings = {
             "format": FORMAT,
             "content": survey.content,
-            "tokenizer": tokenizer.fingerprint,
-            "vocab_size": tokenizer.vocab_size,
-            "eos_id": tokenizer.eos_id,
+            "tokenizer": encoder.fingerprint,
+            "vocab_size": encoder.vocab_size,
+            "eos_id": encoder.eos_id,
             "validation": validation,
             "seed": seed,
         }
@@ -108,9 +91,9 @@ def build(
             for leftover in (aside, folder):
                 shutil.rmtree(leftover, ignore_errors=True)
             try:
-                dealt = _dealt(documents, survey, validation, seed, source)
-                splits = _write(aside, dealt, tokenizer, survey, report)
-                index = settings | {"key": key, "dtype": id_type(tokenizer.vocab_size).name, "splits": splits}
+                dealt = _dealt(documents, encoder, survey, validation, seed, source)
+                splits = _write(aside, dealt, encoder, survey, report)
+                index = settings | {"key": key, "dtype": id_type(encoder.vocab_size).name, "splits": splits}
                 files.write_atomic(aside / "index.json", json.dumps(index, indent=1))
                 os.rename(aside, folder)
             except _ChangedError:
@@ -128,7 +111,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("BLUEPRINT_CACHE") or Path.home() / ".cache" / "blueprint")
 
 
-def _note(documents: Iterable[tuple[str, str]], seed: int, cache: Path) -> Path | None:
+def _note(documents: Iterable[tuple[str, Content]], seed: int, cache: Path) -> Path | None:
     """Where the survey of a source with a fingerprint is kept."""
     fingerprint = getattr(documents, "fingerprint", None)
     if fingerprint is None:
@@ -138,7 +121,8 @@ def _note(documents: Iterable[tuple[str, str]], seed: int, cache: Path) -> Path 
 
 
 def _survey(
-    documents: Iterable[tuple[str, str]],
+    documents: Iterable[tuple[str, Content]],
+    encoder: Encoder,
     source: str,
     seed: int,
     cache: Path,
@@ -155,15 +139,15 @@ def _survey(
         for name, data in _texts(documents, source):
             digest = _digest(data)
             content.update(_entry(name, digest))
-            lot = _lot(digest, seed)
+            lot = _lot_of(encoder, data, digest, seed)
             count, size, lowest, highest = count + 1, size + len(data), min(lowest, lot), max(highest, lot)
             advance(len(data))
     if count == 0:
         raise DataError(f"{source} holds no text: every document is empty, or there is none; check its path")
-    if count > 1 and lowest == highest:
+    if lowest == highest and (count > 1 or not encoder.divisible):
+        said = f"{count} documents, all with the same text" if encoder.divisible else "one and the same input only"
         raise DataError(
-            f"{source} holds {count} documents, all with the same text, so none can be held out for validation; "
-            f"give at least 2 different ones"
+            f"{source} holds {said}, so none can be held out for validation; give at least 2 different ones"
         )
     survey = _Survey(content.hexdigest(), count, size, lowest, highest)
     if note is not None:
@@ -173,9 +157,14 @@ def _survey(
 
 
 def _dealt(
-    documents: Iterable[tuple[str, str]], survey: _Survey, validation: float, seed: int, source: str
+    documents: Iterable[tuple[str, Content]],
+    encoder: Encoder,
+    survey: _Survey,
+    validation: float,
+    seed: int,
+    source: str,
 ) -> Iterator[tuple[str, str, bytes]]:
-    """(split, name, text) of every document; at the end, make sure that they were those the survey saw."""
+    """(split, name, content) of every document; at the end, make sure that they were those the survey saw."""
     threshold = min(max(int(validation * _SCALE), survey.lowest + 1), survey.highest)
     content = hashlib.blake2b(digest_size=16)
     train, held_out = SPLITS
@@ -183,7 +172,8 @@ def _dealt(
         digest = _digest(data)
         content.update(_entry(name, digest))
         if survey.documents > 1:
-            yield held_out if _lot(digest, seed) < threshold else train, name, data
+            lot = _lot_of(encoder, data, digest, seed)
+            yield held_out if lot < threshold else train, name, data
         else:
             at = _cut(data, 1 - validation, source)
             yield train, name, data[:at]
@@ -195,17 +185,17 @@ def _dealt(
 def _write(
     folder: Path,
     dealt: Iterator[tuple[str, str, bytes]],
-    tokenizer: Tokenizer,
+    encoder: Encoder,
     survey: _Survey,
     report: Callable[..., Report],
 ) -> dict[str, dict[str, Any]]:
     """The second pass: every split's files; returns their counts."""
-    dtype, size = id_type(tokenizer.vocab_size), tokenizer.vocab_size
-    end = np.array([] if tokenizer.eos_id is None else [tokenizer.eos_id], dtype=np.int64)
+    dtype, size = id_type(encoder.vocab_size), encoder.vocab_size
+    end = np.array([] if encoder.eos_id is None else [encoder.eos_id], dtype=np.int64)
     with contextlib.ExitStack() as stack, report("tokenizing", survey.bytes) as advance:
         writers = {name: stack.enter_context(Writer(folder / name, dtype)) for name in SPLITS}
         for split, name, data in dealt:
-            ids = np.concatenate([np.asarray(tokenizer.encode(data.decode())), end])
+            ids = np.concatenate([np.asarray(encoder.ids(data)), end])
             if ids.size and not (ids.min() >= 0 and ids.max() < size):
                 raise DataError(f"{name}: the tokenizer gave an id outside 0 to {size - 1:,}, its vocabulary")
             writers[split].add(name, ids.astype(dtype), len(data))
@@ -213,11 +203,11 @@ def _write(
     return {name: writer.counts() for name, writer in writers.items()}
 
 
-def _texts(documents: Iterable[tuple[str, str]], source: str) -> Iterator[tuple[str, bytes]]:
-    """(name, UTF-8 text) of every document that is not empty."""
+def _texts(documents: Iterable[tuple[str, Content]], source: str) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes) of every document that is not empty; a text as UTF-8."""
     for name, text in documents:
         try:
-            data = text.encode()
+            data = text if isinstance(text, bytes) else text.encode()
         except UnicodeEncodeError as problem:
             raise DataError(
                 f"{source}, {name}: character {problem.start:,} is half of a surrogate pair, not a character; "
@@ -234,6 +224,12 @@ def _digest(data: bytes) -> bytes:
 def _entry(name: str, digest: bytes) -> bytes:
     said = name.encode(errors="replace")
     return len(said).to_bytes(8, "little") + said + digest
+
+
+def _lot_of(encoder: Encoder, data: bytes, digest: bytes, seed: int) -> int:
+    """The lot of a document, whose own digest is known already."""
+    part = encoder.dealt_by(data)
+    return _lot(digest if part is data else _digest(part), seed)
 
 
 def _lot(digest: bytes, seed: int) -> int:

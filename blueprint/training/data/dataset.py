@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -11,17 +11,26 @@ from blueprint.training.data.order import Order, Sequential, Shuffled
 from blueprint.training.data.packing import IGNORE, Arrays, Packing
 from blueprint.training.data.store import Piece, Split
 
+#: What an objective makes of a sample's arrays, by lots drawn from a word that tells the sample and the epoch.
+Change = Callable[[Arrays, str], Arrays]
+
+#: The number of a row that counts for nothing.
+FILLER = -1
+
 
 class Samples(Dataset[Arrays]):
     """The samples of a split; item n is the n-th of the order, over all epochs.
 
-    With a `seed` the order is shuffled anew every epoch and n has no end; without one it is the stored order, once.
-    Beyond the end of the latter lie rows that count for nothing: labels of -100, place -1.
+    With a `seed` the order is shuffled anew every epoch; without one it is the stored order. Item -1 counts for
+    nothing: labels of -100, place -1. `change` is made to every sample, from lots that depend on `lots`, the epoch and
+    the sample alone.
     Picklable: what travels to another process is a path and a few numbers. Raises `DataError` where there is no sample.
     """
 
-    def __init__(self, split: Split, packing: Packing, *, seed: int | None) -> None:
-        self.split, self.packing = split, packing
+    def __init__(
+        self, split: Split, packing: Packing, *, seed: int | None, change: Change | None = None, lots: int = 0
+    ) -> None:
+        self.split, self.packing, self.change, self.lots = split, packing, change, lots
         count = packing.count(split)
         self.order: Order = Sequential(count) if seed is None else Shuffled(count, seed)
 
@@ -30,12 +39,14 @@ class Samples(Dataset[Arrays]):
 
     def __getitem__(self, n: int) -> Arrays:
         """The arrays of one sample, (T,) each, and `place`, its number, for `where`."""
-        beyond = not self.order.endless and n >= len(self)
-        place = self.order[0 if beyond else n]
+        filler = n == FILLER
+        place = self.order[0 if filler else n]
         arrays = self.packing.sample(self.split, place)
-        if beyond:
+        if self.change is not None:
+            arrays = self.change(arrays, f"{self.lots} {self.split.name} {n // len(self)} {place}")
+        if filler:
             arrays["labels"] = np.full_like(arrays["labels"], IGNORE)
-        return arrays | {"place": np.array(-1 if beyond else place)}
+        return arrays | {"place": np.array(FILLER if filler else place)}
 
     def where(self, sample: int) -> list[Piece]:
         """The documents, and the tokens in them, that a sample reads."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from blueprint.training.data.dataset import Samples
+from blueprint.training.data.dataset import FILLER, Samples
 from blueprint.training.data.error import DataError
 from blueprint.training.data.packing import Arrays
 
@@ -85,12 +85,15 @@ class Batches(Sampler[list[int]]):
         return map(self._rows, range(start, start - start % self._epoch + self._epoch))
 
     def _rows(self, batch: int) -> list[int]:
-        if not self._endless:
-            batch %= self._epoch
-        first = batch * self._batch_size
-        size = self._batch_size if self._endless else min(self._batch_size, self._samples - first)
-        share = -(-size // self._world_size)
-        return list(range(first + self._rank * share, first + (self._rank + 1) * share))
+        if self._endless:
+            first, end, before = batch * self._batch_size, (batch + 1) * self._batch_size, 0
+        else:
+            epoch, inside = divmod(batch, self._epoch)
+            first, before = inside * self._batch_size, epoch * self._samples
+            end = min(first + self._batch_size, self._samples)
+        share = -(-(end - first) // self._world_size)
+        rows = range(first + self._rank * share, first + (self._rank + 1) * share)
+        return [before + row if row < end else FILLER for row in rows]
 
 
 def _stack(rows: Sequence[Arrays]) -> dict[str, Tensor]:

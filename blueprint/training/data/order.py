@@ -24,20 +24,20 @@ class Order(Protocol):
 
     @property
     def endless(self) -> bool:
-        """Whether n goes on over epoch after epoch."""
+        """Whether epochs follow one another without a border, so that a batch may lie across it."""
 
     def __getitem__(self, n: int, /) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Sequential:
-    """Every sample once, as stored."""
+    """Every sample once an epoch, as stored."""
 
     samples: int
     endless = False
 
     def __getitem__(self, n: int) -> int:
-        return n
+        return n % self.samples
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,7 +157,8 @@ class MultiHead(Attention):
     def inside(self, at: Site) -> Site:
         """Where the parts of a head stand."""
         width = self.head_width(at)
-        return replace(at, width=width, heads=self.heads, kv_heads=self.kv_heads or self.heads, head_dim=width)
+        at = replace(at, heads=self.heads, kv_heads=self.kv_heads or self.heads)
+        return replace(at, width=width, head_dim=width, value_dim=self.value_dim or width)
 
     def norm_sites(self, at: Site) -> dict[str, Site]:
         """Where the norms of queries and keys stand, by name, at the width of what they normalise."""
@@ -251,7 +252,8 @@ class MultiHead(Attention):
             self.visible(at),
             plain=True,
             softcap=self.softcap is not None,
-            bias="bias" in self.position.traits,
+            bias=bool(self.position.asks() & {"bias", "content"}),
+            values="values" in self.position.asks(),
             sinks=self.sinks,
             dropout=self.dropout,
             device=device,

@@ -6,6 +6,7 @@ C = H · V width of what all heads gather, N of their gates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -44,6 +45,7 @@ class MultiHeadAttention(nn.Module):
         self.o = Linear(said.heads * said.value_dim, at.width, bias["o"], role="residual")
         self.position = said.position.build(said.inside(at).child("position"))
         self.rotates, self.biases = hasattr(self.position, "rotate"), hasattr(self.position, "bias")
+        self.scores, self.values = hasattr(self.position, "score_bias"), "values" in said.position.asks()
         self.normed: str | None = None
         self.flat = False
         if said.qk_norm is not None:
@@ -108,6 +110,8 @@ class MultiHeadAttention(nn.Module):
             scale=self.scale,
             softcap=self.softcap,
             bias=self.position.bias if self.biases else None,
+            content=self._content() if self.scores else None,
+            values=self.position.value_bias if self.values else None,
             sink_H=self.sinks,
             dropout=self.dropout if self.training else 0.0,
             backend=self.backend if state is None else None,
@@ -115,6 +119,14 @@ class MultiHeadAttention(nn.Module):
         )
         y_BTD: Tensor = self.o(self._gathered(o_BHTV, x_BTD))
         return y_BTD, {}
+
+    def _content(self) -> Any:
+        """What the position adds to the scores of queries and keys that it is shown."""
+
+        def heads(projection: nn.Module) -> Callable[[Tensor], Tensor]:
+            return lambda x_ND: projection(x_ND).unflatten(-1, (-1, self.head_dim)).transpose(-3, -2)
+
+        return self.position.score_bias(heads(self.q), heads(self.k))
 
     def _temperature(self, position_BT: Tensor) -> Tensor:
         """What the queries at these positions are multiplied by, (B, 1, T, 1), float32."""

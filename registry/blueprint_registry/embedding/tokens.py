@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt
 
-from blueprint.component import Component, Number, Site, Size, register, slot
+from blueprint.component import Component, Fault, Faults, Number, Site, Size, register, rule, slot
 from blueprint.kinds import Embedding, Norm, Positions
 
 if TYPE_CHECKING:
@@ -19,8 +19,15 @@ class Tokens(Embedding):
     2017, §3.4; Devlin et al., 2019, §3)."""
 
     width: Size | None = None
-    """Width of the tables; a projection with a bias then leads to d_model (Lan et al., 2020, §3.1). Null for tables of
+    """Width of the table of tokens; a projection then leads to d_model (Lan et al., 2020, §3.1). Null for a table of
     d_model, and no projection."""
+
+    project: Literal["sum", "tokens"] = "sum"
+    """What the projection is of: the normed `sum`, so that all tables are as narrow (ALBERT), or the `tokens` alone, so
+    that positions, types and norm are of d_model (OPT 350M; Zhang et al., 2022)."""
+
+    projection_bias: bool = True
+    """Whether the projection adds a bias."""
 
     positions: Positions | None = slot(None)
     """Absolute positions added to the scaled token vectors; null adds none."""
@@ -33,24 +40,43 @@ class Tokens(Embedding):
     """What token vectors are multiplied with, such as `sqrt(d_model)`."""
 
     norm: Norm | None = slot(None)
-    """A norm on the sum of tokens, positions and types, before the projection; null leaves the sum as it is."""
+    """A norm on the sum of tokens, positions and types, before a projection of it; null leaves the sum as it is."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the sum dropped in training, before the projection."""
+    """Share of the sum dropped in training, before a projection of it."""
+
+    @rule("width", "project", "projection_bias")
+    def _there_is_a_projection(width: int | str | None, project: str, projection_bias: bool) -> Faults:
+        said = {"project": project != "sum", "projection_bias": not projection_bias}
+        idle = [key for key, changed in said.items() if changed and width is None]
+        what = "there is no projection: the table is of d_model"
+        return [Fault(what, key, f"say `width`, or remove `{key}`") for key in idle]
+
+    def check(self, at: Site) -> Faults:
+        """Tokens are projected alone only where something joins them."""
+        joined = self.positions or self.token_types or self.norm or self.dropout
+        if self.project == "tokens" and self.width is not None and not joined:
+            return Fault("nothing joins the tokens: they are the sum", "project", "remove `project`")
+        return None
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """A bare table, a scaled one with norm and dropout, and a narrow one with types of tokens."""
+        """A bare table, a scaled one with norm and dropout, and narrow ones with types of tokens."""
         narrow = {"width": "d_model / 2", "token_types": 2, "norm": "layer"}
-        return [{}, {"scale": "sqrt(d_model)", "norm": "layer", "dropout": 0.1}, narrow]
+        alone = {**narrow, "project": "tokens", "projection_bias": False}
+        return [{}, {"scale": "sqrt(d_model)", "norm": "layer", "dropout": 0.1}, narrow, alone]
 
     def table_width(self, at: Site) -> int:
-        """The width of the tables here."""
+        """The width of the table of tokens here."""
         return at.width if self.width is None else int(at.number(self.width))
 
+    def sum_width(self, at: Site) -> int:
+        """The width of what is added up here, and of the norm on it."""
+        return at.width if self.project == "tokens" else self.table_width(at)
+
     def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
-        """The parts inside, which work on the tables' width."""
-        yield from super().parts(replace(at, width=self.table_width(at)))
+        """The parts inside, which work on the width of the sum."""
+        yield from super().parts(replace(at, width=self.sum_width(at)))
 
     def miniature(self, at: Site) -> Self:
         """Tables that are narrower than the model stay so."""
@@ -58,7 +84,7 @@ class Tokens(Embedding):
         return super(Tokens, small).miniature(at)
 
     def build(self, at: Site) -> "TokensEmbedding":
-        """The module; its table has `at.vocab_size` rows of the tables' width."""
+        """The module; its table has `at.vocab_size` rows of the table's width."""
         from blueprint_registry.embedding.tokens_nn import TokensEmbedding
 
         return TokensEmbedding(self, at)

@@ -1,4 +1,4 @@
-"""A table of token vectors. Shapes: `B` batch, `T` tokens, `E` width of the tables, `D` model width."""
+"""A table of token vectors. Shapes: `B` batch, `T` tokens, `E` width of the sum, `D` model width."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 class TokensEmbedding(nn.Module):
-    """project(dropout(norm(scale · table[ids] + positions + types))). Raises ValueError where the vocabulary's size is
-    not known."""
+    """project(dropout(norm(scale · table[ids] + positions + types))), or dropout(norm(project(scale · table[ids]) +
+    positions + types)) where tokens are projected alone. Raises ValueError where the vocabulary's size is not known."""
 
     def __init__(self, said: Tokens, at: Site) -> None:
         super().__init__()
@@ -29,8 +29,11 @@ class TokensEmbedding(nn.Module):
         self.norm: nn.Module | None = None
         for name, part, site in said.parts(at):
             setattr(self, name, part.build(site))
-        self.token_types = Embedding(said.token_types, width) if said.token_types else None
-        self.projection = Linear(width, at.width) if said.width is not None else None
+        self.token_types = Embedding(said.token_types, said.sum_width(at)) if said.token_types else None
+        self.projection: nn.Module | None = None
+        if said.width is not None:
+            self.projection = Linear(width, at.width, bias=said.projection_bias)
+        self.projected = said.project
         self.scale, self.dropout = at.number(said.scale), said.dropout
 
     def forward(self, input_ids_BT: Tensor, flow: Flow) -> Tensor:
@@ -38,6 +41,8 @@ class TokensEmbedding(nn.Module):
         x_BTE = self.tokens(input_ids_BT)
         if self.scale != 1:
             x_BTE = x_BTE * self.scale
+        if self.projected == "tokens":
+            x_BTE = self.project(x_BTE)
         if self.positions is not None:
             x_BTE = x_BTE + self.positions(flow).to(x_BTE.dtype)
         if self.token_types is not None:
@@ -47,5 +52,9 @@ class TokensEmbedding(nn.Module):
             x_BTE = self.norm(x_BTE)
         if self.dropout:
             x_BTE = F.dropout(x_BTE, self.dropout, self.training)
+        return self.project(x_BTE) if self.projected == "sum" else x_BTE
+
+    def project(self, x_BTE: Tensor) -> Tensor:
+        """To the model's width, where the table is said to have one of its own."""
         x_BTD: Tensor = x_BTE if self.projection is None else self.projection(x_BTE)
         return x_BTD

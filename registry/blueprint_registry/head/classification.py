@@ -32,6 +32,11 @@ class Classification(Pooled):
         both = {"labels": 3, "over": "first_and_mean", "norm": "layer"}
         return [{"labels": 3}, bert, {"labels": 2, "over": "last", "bias": False}, {"labels": 3, "over": "mean"}, both]
 
+    @property
+    def classes(self) -> int:
+        """`labels`."""
+        return self.labels
+
     def build(self, at: Site) -> "ClassificationHead":
         """The module from `at.width` to `labels`."""
         from blueprint_registry.head.classification_nn import ClassificationHead

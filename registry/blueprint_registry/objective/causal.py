@@ -19,6 +19,7 @@ class Causal(Objective):
     settings compare.
     """
 
+    traits: ClassVar[frozenset[str]] = frozenset({"next_token"})
     models: ClassVar[frozenset[str]] = frozenset({"decoder"})
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0

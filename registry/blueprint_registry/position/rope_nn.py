@@ -31,6 +31,8 @@ class RopePosition(nn.Module):
         if self.scaling is not None:
             self._frequency_F = self.scaling.frequencies(self.theta, step_F, self._at)
             self.magnitude = self.scaling.magnitude(self._at)
+        #: What latent attention multiplies its scores by besides.
+        self.sharpness = 1.0 if self.scaling is None else self.scaling.sharpness(self._at)
         #: Whether the angles of a token change as its sequence grows.
         self.by_length = self.scaling is not None and self.scaling.by_length
         self._step_F = step_F

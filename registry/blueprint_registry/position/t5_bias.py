@@ -1,6 +1,6 @@
 """T5's learned biases."""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -24,10 +24,14 @@ class T5Bias(Position):
     max_distance: PositiveInt = 128
     """The distance from which on all share the last bucket."""
 
+    scope: Literal["stack", "layer"] = "stack"
+    """Whether all layers of a stack share one table, as in T5 (those of them that say the same here), or each layer has
+    its own."""
+
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """T5's own, and few buckets for short contexts."""
-        return [{}, {"buckets": 8, "max_distance": 10}]
+        """T5's own, and few buckets for short contexts, learned by each layer for itself."""
+        return [{}, {"buckets": 8, "max_distance": 10, "scope": "layer"}]
 
     def exact(self, at: Site) -> int:
         """How many distances, from 0, have a bucket of their own: half of a direction's."""

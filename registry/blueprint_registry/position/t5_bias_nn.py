@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -44,7 +45,8 @@ class T5BiasPosition(nn.Module):
         super().__init__()
         if at.heads is None:
             raise ValueError("t5_bias stands inside an attention with heads")
-        self.table = Embedding(said.buckets, at.heads)
+        make = partial(Embedding, said.buckets, at.heads)
+        self.table = at.once("table", said, make) if said.scope == "stack" else make()
         self.far = said.max_distance
         # No buffer: it follows from what was said. All distances beyond the farthest share its bucket.
         distance_N = torch.arange(-self.far, self.far + 1, device="cpu")

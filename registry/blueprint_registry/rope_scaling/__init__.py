@@ -23,6 +23,10 @@ class RopeScaling(Component, kind="rope_scaling"):
         """What cosines and sines are multiplied by; a score gets its square."""
         return 1.0
 
+    def sharpness(self, at: Site) -> float:
+        """What latent attention multiplies its scores by besides."""
+        return 1.0
+
 
 def unscaled(theta: float, step_F: Any) -> Any:
     """θ^(−2i/width), as without scaling (Su et al., 2021, eq. 15)."""

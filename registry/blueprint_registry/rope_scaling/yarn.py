@@ -36,7 +36,7 @@ class Yarn(RopeScaling):
     """DeepSeek's: the magnitude is 0.1 · mscale · ln(factor) + 1, over the same of `mscale_all_dim`."""
 
     mscale_all_dim: NonNegativeFloat | None = None
-    """DeepSeek's second scale, which its attention multiplies into the softmax's scale instead."""
+    """DeepSeek's second scale, whose square latent attention multiplies into the softmax's scale instead."""
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
@@ -64,6 +64,10 @@ class Yarn(RopeScaling):
         if self.mscale and self.mscale_all_dim:
             return self._scale(self.mscale) / self._scale(self.mscale_all_dim)
         return self._scale(1.0)
+
+    def sharpness(self, at: Site) -> float:
+        """DeepSeek's: the square of the second scale."""
+        return self._scale(self.mscale_all_dim) ** 2 if self.mscale_all_dim else 1.0
 
     def _scale(self, mscale: float) -> float:
         return 0.1 * mscale * math.log(self.factor) + 1.0 if self.factor > 1 else 1.0

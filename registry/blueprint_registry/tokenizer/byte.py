@@ -14,10 +14,28 @@ if TYPE_CHECKING:
 class Byte(Tokenizer):
     """The 256 bytes of UTF-8 as ids 0 to 255, and 256 for the end of a text (as ByT5: Xue et al., 2022, §3.1)."""
 
+    mask: bool = False
+    """Whether there is an id, 257, that stands for a token to be told, as the objective `masked` needs."""
+
+    @classmethod
+    def examples(cls) -> list[dict[str, Any]]:
+        """Without and with a mask."""
+        return [{}, {"mask": True}]
+
     @property
     def vocab_size(self) -> int:
-        """256 bytes and the end of a text."""
-        return 257
+        """256 bytes, the end of a text, and the mask where there is one."""
+        return 258 if self.mask else 257
+
+    @property
+    def mask_id(self) -> int | None:
+        """The id that stands for a token to be told."""
+        return 257 if self.mask else None
+
+    @property
+    def special_ids(self) -> tuple[int, ...]:
+        """The end of a text, and the mask."""
+        return (256, 257) if self.mask else (256,)
 
     @property
     def eos_id(self) -> int:
@@ -27,7 +45,7 @@ class Byte(Tokenizer):
     @property
     def fingerprint(self) -> str:
         """What makes the ids what they are: two tokenizers of one fingerprint give the same ids."""
-        return "byte-257"
+        return f"byte-{self.vocab_size}"
 
     def build(self, at: Site) -> Self:
         """Itself: there is nothing to learn."""

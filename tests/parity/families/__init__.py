@@ -1,5 +1,5 @@
 """Public families of decoders as specs, with the names that their tensors have in the transformers library."""
 
-from tests.parity.families import gpt, llama, placed
+from tests.parity.families import gpt, latent, llama, placed
 
-FAMILIES = {**gpt.FAMILIES, **llama.FAMILIES, **placed.FAMILIES}
+FAMILIES = {**gpt.FAMILIES, **latent.FAMILIES, **llama.FAMILIES, **placed.FAMILIES}

@@ -158,6 +158,33 @@ FAMILIES: dict[str, Family] = {
         ),
         says_positions=False,
     ),
+    "opt_narrow": Family(
+        "OPT",
+        {
+            "hidden_size": 48,
+            "word_embed_proj_dim": 20,
+            "do_layer_norm_before": False,
+            "num_hidden_layers": 2,
+            "ffn_dim": 80,
+            "num_attention_heads": 4,
+        },
+        """
+        {d_model: 48, layers: 2, norm: layer, final_norm: null,
+         embedding: {width: 20, project: tokens, projection_bias: false, positions: {type: learned, offset: 2}},
+         head: {type: masked_language_model, activation: identity, dense_bias: false, norm: null, tie: true,
+                bias: false},
+         block: {placement: post, attention: {heads: 4, bias: true, position: none},
+                 feed_forward: {type: mlp, d_ff: 80, activation: relu, bias: true}}}""",
+        names(
+            "model.decoder.layers",
+            OPT,
+            embedding__tokens="model.decoder.embed_tokens",
+            embedding__projection="model.decoder.project_in",
+            embedding__positions="model.decoder.embed_positions",
+            head__transform__dense="model.decoder.project_out",
+        ),
+        says_positions=False,
+    ),
     "falcon": Family(
         "Falcon",
         {

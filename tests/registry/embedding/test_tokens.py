@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import blueprint as bp
 from blueprint.component import Site
 from blueprint.ops import Flow
 from blueprint_registry.embedding.tokens import Tokens
@@ -49,6 +50,32 @@ def test_narrow_tables_are_summed_and_normed_before_the_projection() -> None:
     assert said.table_width(SITE) == made.tokens.weight.shape[1] == made.positions.weight.shape[1] == 4
     total = made.tokens.weight[IDS] + made.positions.weight[:3] + made.token_types.weight[0]
     torch.testing.assert_close(made(IDS, FLOW), made.projection(F.layer_norm(total, (4,))))
+
+
+def test_tokens_that_are_projected_alone_join_positions_and_types_at_the_models_width() -> None:
+    parts = {"token_types": 2, "positions": {"type": "learned"}, "norm": {"type": "layer"}}
+    said = Tokens(width=4, project="tokens", projection_bias=False, scale=3, **parts)
+    made = said.filled(SITE).build(SITE)
+    assert made.projection.bias is None
+    total = 3 * made.tokens.weight[IDS] @ made.projection.weight.T
+    total = total + made.positions.weight[:3] + made.token_types.weight[0]
+    torch.testing.assert_close(made(IDS, FLOW), F.layer_norm(total, (16,)))
+    assert sum(p.numel() for p in made.parameters()) == 11 * 4 + 4 * 16 + 9 * 16 + 2 * 16 + 2 * 16
+
+
+@pytest.mark.parametrize(
+    ("said", "key"),
+    [
+        ("{projection_bias: false}", "projection_bias"),
+        ("{project: tokens, token_types: 2}", "project"),
+        ("{project: tokens, width: 4}", "project"),
+    ],
+)
+def test_a_projection_that_would_not_show_is_refused(said: str, key: str) -> None:
+    model = "type: decoder, d_model: 16, layers: 1, max_length: 8, vocab_size: 11, block: {attention: {heads: 2}}"
+    with pytest.raises(bp.SpecError) as caught:
+        bp.loads(f"model: {{{model}, embedding: {said}}}")
+    assert [problem.key for problem in caught.value.problems] == [f"model.embedding.{key}"]
 
 
 def test_a_width_that_is_said_is_projected_even_where_it_is_the_models() -> None:

@@ -1,0 +1,260 @@
+"""Expressions backwards: what the fields of a config must be for an expression to come to a value."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from blueprint import arithmetic
+from blueprint.interop.config import FamilyError, Path_
+from blueprint.interop.env import HF, Bound, Env, expressions
+from blueprint.interop.expression import Expression, ExpressionFault, Name, parse, same
+from blueprint.interop.value import Literal, Operation, Tree
+from blueprint.tree import Map, Node, Scalar, plain
+
+
+class Conflict(Exception):
+    """A template says something else, whatever the config."""
+
+
+def alike(left: Any, right: Any) -> bool:
+    """Whether two values are the same up to the rounding of floating-point numbers."""
+    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (left, right))
+    return math.isclose(left, right, rel_tol=1e-12) if numbers else same(left, right)
+
+
+class Inverter:
+    """Solves expressions for fields, which it hands to `assign`; where there is no way back it leaves them alone."""
+
+    def __init__(self, assign: Callable[[Path_, Any], None], let: Map) -> None:
+        self.assign, self.let = assign, let
+
+    def scalar(self, node: Scalar, target: Any, env: Env, numbers: dict[str, Any]) -> None:
+        """Make a leaf of a template come to a target; raises `Conflict` where it is a literal that does not."""
+        text = node.value
+        if not isinstance(text, str) or "${" not in text:
+            self.literal(text, target, numbers)
+            return
+        found = list(expressions(text))
+        if len(found) == 1 and found[0][:2] == (0, len(text)):
+            self.tree(found[0][2].tree, target, env)
+        elif len(found) == 1:
+            self.pasted(text, found[0], target, env, numbers)
+
+    def expression(self, node: Node, target: Any, env: Env) -> None:
+        """Make an expression, as `$if` and `$case` hold one, come to a target."""
+        if isinstance(node, Scalar) and isinstance(node.value, str):
+            if "${" in node.value:
+                self.scalar(node, target, env, {})
+            else:
+                self.tree(parse(node.value).tree, target, env)
+
+    def literal(self, said: Any, target: Any, numbers: dict[str, Any]) -> None:
+        """Compare what a template says whatever the config; raises `Conflict`."""
+        if isinstance(target, dict) and isinstance(said, str):
+            target = target.get("type")
+        if alike(said, target):
+            return
+        if isinstance(said, str) and isinstance(target, int | float):
+            # Arithmetic of the place where the part stands.
+            known = {key: value for key, value in numbers.items() if isinstance(value, int | float)}
+            try:
+                if alike(arithmetic.parse(said).evaluate(known), target):
+                    return
+            except arithmetic.ArithmeticFault:
+                pass
+        raise Conflict
+
+    def pasted(
+        self, text: str, found: tuple[int, int, Expression], target: Any, env: Env, numbers: dict[str, Any]
+    ) -> None:
+        """An expression inside a text: the rest of the text must agree, or, of arithmetic, the result."""
+        start, end, expression = found
+        if isinstance(target, str):
+            inner = re.fullmatch(re.escape(text[:start]) + "(.*)" + re.escape(text[end:]), target)
+            if inner is None:
+                raise Conflict
+            number = re.fullmatch(r"-?\d+(\.\d+)?", inner[1])
+            self.tree(
+                expression.tree, float(inner[1]) if number and number[1] else int(inner[1]) if number else inner[1], env
+            )
+            return
+        known = {key: value for key, value in numbers.items() if isinstance(value, int | float)}
+
+        def come(value: float) -> float:
+            return arithmetic.parse(f"{text[:start]}({value!r}){text[end:]}").evaluate(known)
+
+        try:
+            now = expression.evaluate(env)
+            if isinstance(now, int | float) and alike(come(now), target):
+                return
+        except (ExpressionFault, arithmetic.ArithmeticFault, FamilyError):
+            pass
+        solved = _root(come, target)
+        if solved is not None:
+            self.tree(expression.tree, solved, env)
+
+    def tree(self, tree: Tree, target: Any, env: Env) -> None:
+        """Make a parsed expression come to a target."""
+        if isinstance(tree, Literal):
+            if not alike(tree.value, target):
+                raise Conflict
+            return
+        if isinstance(tree, Name):
+            self.name(tree, target, env)
+            return
+        try:
+            if alike(_evaluated(tree, env), target):
+                return
+        except ExpressionFault:
+            pass
+        method = _METHODS.get(tree.sign)
+        if method is not None:
+            method(self, tree, target, env)
+
+    def name(self, name: Name, target: Any, env: Env) -> None:
+        """Make what a name stands for a target: a field of the config, another expression, an entry of a table."""
+        first = str(name.steps[0])
+        if first == HF or isinstance(env.names.get(first), Bound):
+            try:
+                path = env.meant(name.path(env))
+            except ExpressionFault:
+                return
+            if path[0] == HF and len(path) > 1:
+                self.assign(path[1:], target)
+            return
+        node = self.let.get(first)
+        if first in env.names or node is None:
+            return
+        if len(name.steps) == 1 and isinstance(node, Scalar):
+            self.scalar(node, target, env, {})
+        elif len(name.steps) == 2 and not isinstance(name.steps[1], str) and isinstance(node, Map):
+            # A table: any key that leads to the target will do, best the one that is said.
+            table = plain(node)
+            if isinstance(target, dict) and target.keys() == {"type"}:
+                target = target["type"]
+            keys = [key for key, value in table.items() if same(value, target)]
+            if not keys:
+                raise Conflict
+            try:
+                now = _evaluated(name.steps[1], env)
+            except ExpressionFault:
+                now = None
+            if now not in keys:
+                self.tree(name.steps[1], keys[0], env)
+            else:
+                self.tree(name.steps[1], now, env)
+
+    def _default(self, tree: Operation, target: Any, env: Env) -> None:
+        name, other = tree.inner
+        try:
+            unsaid = _evaluated(other, env)
+        except ExpressionFault:
+            unsaid = ...
+        if isinstance(name, Name) and not (
+            unsaid is not ... and alike(unsaid, target) and not env.said(name.path(env))
+        ):
+            self.name(name, target, env)
+
+    def _if(self, tree: Operation, target: Any, env: Env) -> None:
+        then, condition, other = tree.inner
+        try:
+            holds = bool(_evaluated(condition, env))
+        except ExpressionFault:
+            holds = True
+        # A field that says it outright is better than a rule that happens to give it.
+        if not holds and isinstance(then, Name) and then.steps[0] == HF:
+            holds = True
+            self.tree(condition, True, env)
+        self.tree(then if holds else other, target, env)
+
+    def _not(self, tree: Operation, target: Any, env: Env) -> None:
+        self.tree(tree.inner[0], not target, env)
+
+    def _all(self, tree: Operation, target: Any, env: Env) -> None:
+        wanted = tree.sign == "and"
+        for inner in tree.inner if bool(target) == wanted else tree.inner[:1]:
+            self.tree(inner, bool(target), env)
+
+    def _equal(self, tree: Operation, target: Any, env: Env) -> None:
+        left, right = tree.inner
+        if (tree.sign == "==") == bool(target):
+            try:
+                self.tree(left, _evaluated(right, env), env)
+            except ExpressionFault:
+                return
+
+    def _product(self, tree: Operation, target: Any, env: Env) -> None:
+        if len(tree.inner) != 2 or isinstance(target, bool) or not isinstance(target, int | float):
+            return
+        for index, other in ((0, 1), (1, 0)):
+            try:
+                known = _evaluated(tree.inner[other], env)
+            except ExpressionFault:
+                continue
+            if not _fields(tree.inner[index]) or _fields(tree.inner[other]):
+                continue
+            try:
+                self.tree(tree.inner[index], _whole(_other(tree.sign, index == 0, target, known)), env)
+            except ZeroDivisionError:
+                return
+            return
+
+
+_METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
+    "default": Inverter._default,
+    "if": Inverter._if,
+    "not": Inverter._not,
+    "and": Inverter._all,
+    "or": Inverter._all,
+    "==": Inverter._equal,
+    "!=": Inverter._equal,
+    **dict.fromkeys(("*", "/", "//", "+", "-"), Inverter._product),
+}
+
+
+def _other(sign: str, left: bool, target: float, known: float) -> float:
+    """What stands on the `left` of an operator, or on its right, with a known number on the other side."""
+    if sign == "*":
+        return target / known
+    if sign == "+":
+        return target - known
+    if sign == "-":
+        return target + known if left else known - target
+    return target * known if left else known / target
+
+
+def _evaluated(tree: Tree, env: Env) -> Any:
+    return Expression("", tree, 0).evaluate(env)
+
+
+def _fields(tree: Tree) -> list[Name]:
+    return [name for name in Expression("", tree, 0).names() if name.steps[0] == HF]
+
+
+def _whole(value: float) -> float:
+    near = round(value)
+    return near if math.isclose(value, near, rel_tol=1e-9) else value
+
+
+def _root(come: Callable[[float], float], target: float) -> float | None:
+    """Where a function that only rises, or only falls, over positive numbers comes to a target; None if nowhere."""
+    low, high = 1e-9, 1e12
+    try:
+        rising = come(high) > come(low)
+        if not min(come(low), come(high)) <= target <= max(come(low), come(high)):
+            return None
+        for _ in range(200):
+            middle = math.sqrt(low * high)
+            if (come(middle) < target) == rising:
+                low = middle
+            else:
+                high = middle
+        for value in (_whole(low), low):
+            if alike(come(value), target):
+                return value
+    except arithmetic.ArithmeticFault:
+        return None
+    return None

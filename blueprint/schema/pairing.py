@@ -1,0 +1,96 @@
+"""What of a spec goes together: the objective with the model, both with the data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from blueprint.component import Fault, Faults, Section, rule
+from blueprint.kinds import Objective, Tokenizer
+from blueprint.registry import members
+from blueprint.schema.data import IMAGES, Data
+from blueprint.schema.model import Model
+
+
+class Pairing(Section):
+    """The rules between the model, the objective and the data; a spec has them."""
+
+    @rule("model", "data")
+    def _length(model: Any, data: Data | None) -> Faults:
+        if data is None:
+            return None
+        longest = model.longest
+        if data.source.gives == IMAGES:
+            return None
+        if data.length is None:
+            return None if longest else Fault("`length` must be said, as the model has no `max_length`", "data.length")
+        if longest is not None and data.length > longest:
+            return Fault(f"samples of {data.length} tokens do not fit the model's max_length {longest}", "data.length")
+        return None
+
+    @rule("objective", "model")
+    def _objective_fits(objective: Objective | None, model: Model) -> Faults:
+        if objective is None:
+            return None
+        if objective.models and model.spec_name not in objective.models:
+            return Fault(
+                f"objective `{objective.spec_name}` trains models of type {', '.join(sorted(objective.models))}, "
+                f"not {model.spec_name}",
+                "objective",
+            )
+        if model.pooled != ("pooled" in objective.traits):
+            given, wanted = ("a whole sequence", "every token")[:: 1 if model.pooled else -1]
+            return Fault(
+                f"objective `{objective.spec_name}` needs an output for {wanted}, "
+                f"the model's head gives one for {given}",
+                "objective",
+            )
+        return None
+
+    @rule("objective", "model")
+    def _targets_are_not_seen(objective: Objective | None, model: Model) -> Faults:
+        if objective is not None and "next_token" in objective.traits and not getattr(model, "causal", True):
+            return Fault(
+                f"with `causal: false` every token sees the next one, which objective `{objective.spec_name}` asks "
+                "for: the model would learn to copy it",
+                "model.causal",
+                "say `causal: true`, or another objective (null for none)",
+            )
+        return None
+
+    @rule("objective", "data")
+    def _samples_fit(objective: Objective | None, data: Data | None) -> Faults:
+        if objective is None or data is None or data.source.gives in objective.samples:
+            return None
+        gives, reads = data.source.gives, objective.samples
+        others = [each.spec_name for each in members("objective") if gives in getattr(each, "samples", ())]
+        sources = [each.spec_name for each in members("source") if getattr(each, "gives", None) in reads]
+        fits = [f"objective {' or '.join(f'`{name}`' for name in others)}"] if others else []
+        fits += [f"source {' or '.join(f'`{name}`' for name in sources)}"] if sources else []
+        return Fault(
+            f"source `{data.source.spec_name}` gives {gives}, but objective `{objective.spec_name}` reads "
+            f"{' or '.join(sorted(reads))}",
+            "data.source",
+            f"say {', or '.join(fits)}" if fits else None,
+        )
+
+    @rule("objective", "model", "data")
+    def _labels_fit(objective: Objective | None, model: Model, data: Data | None) -> Faults:
+        most = getattr(getattr(model, "head", None), "classes", None)
+        if objective is not None and most is None and "labels" in objective.traits:
+            return Fault(
+                f"objective `{objective.spec_name}` needs a head that tells classes apart",
+                "model.head",
+                "say `head: {type: classification, labels: …}`",
+            )
+        known = None if data is None or most is None else data.source.classes()
+        if known is not None and most is not None and len(known) > most:
+            return Fault(
+                f"the data has {len(known)} labels, but the model's head tells {most} apart",
+                "model.head.labels",
+                f"say `labels: {len(known)}`",
+            )
+        return None
+
+    @rule("objective", "tokenizer")
+    def _tokenizer_fits(objective: Objective | None, tokenizer: Tokenizer | None) -> Faults:
+        return None if objective is None or tokenizer is None else objective.fits(tokenizer)

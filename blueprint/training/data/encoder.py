@@ -1,0 +1,221 @@
+"""Encoders: what a source's documents are kept as, and how that becomes the ids of token files.
+
+A document of two parts is kept as the first part's size (8 bytes, little-endian), the first part, the second. What
+decides its split is the input alone, so that nothing that is held out was ever shown with another answer.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from blueprint.training.data.error import DataError
+
+Content = str | bytes
+"""What a document holds: a text, or bytes that its encoder understands."""
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """What turns a document's bytes into ids; `vocab_size`, `eos_id` and `fingerprint` are as a tokenizer's."""
+
+    #: Whether a lone document can be cut in two, of which one is held out.
+    divisible: bool
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are; each is below it."""
+
+    @property
+    def eos_id(self) -> int | None:
+        """The id put after every document, or None for none."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this encoder from any that gives other ids, or deals documents to splits by other parts."""
+
+    def dealt_by(self, data: bytes, /) -> bytes:
+        """The part of a document that decides which split it goes to: documents that share it go together."""
+
+    def ids(self, data: bytes, /) -> NDArray[Any]:
+        """(tokens,) the ids of a document, without an end token."""
+
+
+class Tokenizer(Protocol):
+    """What turns a text into ids."""
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are; each is below it."""
+
+    @property
+    def eos_id(self) -> int | None:
+        """The id put after every document, or None for none."""
+
+    @property
+    def fingerprint(self) -> str:
+        """What tells this tokenizer from any that gives other ids."""
+
+    def encode(self, text: str, /) -> NDArray[Any]:
+        """(tokens,) the ids of a text, without an end token."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """The encoder of plain texts: all of a text is tokens, and all of it decides the split."""
+
+    tokenizer: Tokenizer
+    divisible = True
+
+    @property
+    def vocab_size(self) -> int:
+        """The tokenizer's."""
+        return self.tokenizer.vocab_size
+
+    @property
+    def eos_id(self) -> int | None:
+        """The tokenizer's."""
+        return self.tokenizer.eos_id
+
+    @property
+    def fingerprint(self) -> str:
+        """The tokenizer's."""
+        return self.tokenizer.fingerprint
+
+    def dealt_by(self, data: bytes) -> bytes:
+        """All of it."""
+        return data
+
+    def ids(self, data: bytes) -> NDArray[Any]:
+        """The ids of the text."""
+        return self.tokenizer.encode(data.decode())
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The encoder of pairs of texts: the source's ids, its end, an id that no text has, the target's ids, its end."""
+
+    tokenizer: Tokenizer
+    divisible = False
+
+    @property
+    def vocab_size(self) -> int:
+        """The tokenizer's, and one id between source and target."""
+        return self.tokenizer.vocab_size + 1
+
+    @property
+    def eos_id(self) -> int | None:
+        """The tokenizer's."""
+        return self.tokenizer.eos_id
+
+    @property
+    def fingerprint(self) -> str:
+        """Pairs, by the tokenizer's."""
+        return f"pairs by {self.tokenizer.fingerprint}"
+
+    def dealt_by(self, data: bytes) -> bytes:
+        """The source."""
+        return split(data)[0]
+
+    def ids(self, data: bytes) -> NDArray[Any]:
+        """The ids of source and target, all ends but the last among them."""
+        source, target = (self.tokenizer.encode(part.decode()) for part in split(data))
+        end = [] if self.eos_id is None else [self.eos_id]
+        return np.concatenate([source, [*end, self.vocab_size - 1], target]).astype(np.int64)
+
+
+class Classes:
+    """The numbers of labels, by their names."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = list(names)
+        self._numbers = {name: number for number, name in enumerate(self.names)}
+
+    def number(self, name: str) -> int:
+        """The number of a label; raises `DataError` for one that is not known."""
+        if name not in self._numbers:
+            raise DataError(f"the label {name!r} is none of {', '.join(self.names)}")
+        return self._numbers[name]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """The encoder of labelled texts: the label's number, then the text's ids."""
+
+    tokenizer: Tokenizer
+    classes: Classes
+    divisible = False
+
+    @property
+    def vocab_size(self) -> int:
+        """The tokenizer's, or as many as there are labels."""
+        return max(self.tokenizer.vocab_size, len(self.classes.names))
+
+    @property
+    def eos_id(self) -> int | None:
+        """The tokenizer's."""
+        return self.tokenizer.eos_id
+
+    @property
+    def fingerprint(self) -> str:
+        """The labels in their order, and the tokenizer's."""
+        return f"labelled {json.dumps(self.classes.names)} by {self.tokenizer.fingerprint}"
+
+    def dealt_by(self, data: bytes) -> bytes:
+        """The text."""
+        return split(data)[0]
+
+    def ids(self, data: bytes) -> NDArray[Any]:
+        """The label's number and the ids of the text."""
+        text, label = (part.decode() for part in split(data))
+        return np.concatenate([[self.classes.number(label)], self.tokenizer.encode(text)]).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The encoder of labelled images of one shape (channels, height, width): the label's number, then every value."""
+
+    shape: tuple[int, int, int]
+    classes: Classes
+    divisible = False
+    eos_id = None
+
+    @property
+    def vocab_size(self) -> int:
+        """The 256 values of a byte, or as many as there are labels."""
+        return max(256, len(self.classes.names))
+
+    @property
+    def fingerprint(self) -> str:
+        """The shape, and the labels in their order."""
+        return f"images {self.shape} {json.dumps(self.classes.names)}"
+
+    def dealt_by(self, data: bytes) -> bytes:
+        """The pixels."""
+        return split(data)[0]
+
+    def ids(self, data: bytes) -> NDArray[Any]:
+        """The label's number and the values of all pixels; raises `DataError` for another size."""
+        pixels, label = split(data)
+        if len(pixels) != math.prod(self.shape):
+            raise DataError(f"an image has {len(pixels)} values, and not the {math.prod(self.shape)} of {self.shape}")
+        values = np.frombuffer(pixels, dtype=np.uint8)
+        return np.concatenate([[self.classes.number(label.decode())], values]).astype(np.int64)
+
+
+def joined(content: tuple[str | bytes, str]) -> bytes:
+    """A document of two parts as bytes."""
+    first, second = (part if isinstance(part, bytes) else part.encode() for part in content)
+    return len(first).to_bytes(8, "little") + first + second
+
+
+def split(data: bytes) -> tuple[bytes, bytes]:
+    """The two parts of a document."""
+    border = 8 + int.from_bytes(data[:8], "little")
+    return data[8:border], data[border:]

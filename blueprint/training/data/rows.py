@@ -1,0 +1,103 @@
+"""Samples of one document each that are no running text: pairs of texts, labelled texts, labelled images.
+
+Legend: T the length of a source or a text, U that of a target, C channels, Y rows, X columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from blueprint.training.data.packing import IGNORE, Arrays
+from blueprint.training.data.store import Split
+
+
+class _Rows:
+    """What samples of one document each have in common."""
+
+    __slots__ = ()
+
+    def count(self, split: Split) -> int:
+        """The number of documents."""
+        return split.documents
+
+    def span(self, split: Split, index: int) -> tuple[int, int]:
+        """The tokens of the split that a sample reads."""
+        return int(split.starts[index]), int(split.starts[index + 1])
+
+
+@dataclass(frozen=True, slots=True)
+class PairRows(_Rows):
+    """A source to read and a target to write, each cut to its length or padded at the right.
+
+    The decoder reads the target one place later, after `start_id` (teacher forcing: Williams & Zipser, 1989; Sutskever
+    et al., 2014, §2). An end that is cut off is not learned.
+    """
+
+    length: int
+    target_length: int
+    start_id: int
+    pad_id: int | None = None
+
+    def sample(self, split: Split, index: int) -> Arrays:
+        """input_ids and attention_mask (T,), decoder_input_ids, decoder_attention_mask and labels (U,)."""
+        start, stop = self.span(split, index)
+        ids = split.ids[start:stop].astype(np.int64)
+        border = int(np.argmax(ids == split.vocab_size - 1))  # the last id of all lies between the two
+        target = ids[border + 1 :][: self.target_length]
+        pad = _pad(self.pad_id, split)
+        kept = np.arange(self.target_length) < len(target)
+        read = np.concatenate([[self.start_id], target[:-1]])[: len(target)]
+        return {
+            **_padded(ids[:border], self.length, pad),
+            "decoder_input_ids": _fill(read, self.target_length, pad),
+            "decoder_attention_mask": kept,
+            "labels": _fill(target, self.target_length, IGNORE),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRows(_Rows):
+    """A text, cut to the length or padded at the right, and the number of its label."""
+
+    length: int
+    pad_id: int | None = None
+
+    def sample(self, split: Split, index: int) -> Arrays:
+        """input_ids and attention_mask (T,), labels ()."""
+        start, stop = self.span(split, index)
+        text = split.ids[start + 1 : stop].astype(np.int64)
+        label = np.array(split.ids[start], dtype=np.int64)
+        return {**_padded(text, self.length, _pad(self.pad_id, split)), "labels": label}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRows(_Rows):
+    """An image, scaled to (value / 255 - mean) / std in each channel, and the number of its label."""
+
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def sample(self, split: Split, index: int) -> Arrays:
+        """pixel_values (C, Y, X) float32, labels ()."""
+        start, stop = self.span(split, index)
+        values_CYX = split.ids[start + 1 : stop].reshape(self.shape).astype(np.float32) / np.float32(255)
+        mean_C11, std_C11 = (np.array(each, np.float32).reshape(-1, 1, 1) for each in (self.mean, self.std))
+        label = np.array(split.ids[start], dtype=np.int64)
+        return {"pixel_values": (values_CYX - mean_C11) / std_C11, "labels": label}
+
+
+def _pad(said: int | None, split: Split) -> int:
+    """What fills up a row: the tokenizer's id for that, or else its end, or else 0."""
+    return said if said is not None else split.eos_id or 0
+
+
+def _padded(ids: np.ndarray, length: int, pad: int) -> Arrays:
+    ids = ids[:length]
+    return {"input_ids": _fill(ids, length, pad), "attention_mask": np.arange(length) < len(ids)}
+
+
+def _fill(ids: np.ndarray, length: int, pad: int) -> np.ndarray:
+    return np.concatenate([ids, np.full(length - len(ids), pad)]).astype(np.int64)

@@ -1,0 +1,162 @@
+"""The kinds of samples: how what a source gives becomes ids, and ids the batches that an objective reads.
+
+A new kind is one class here, by the name that sources and objectives call it. No Lightning here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from blueprint.schema.data import Data
+from blueprint.schema.spec import Spec
+from blueprint.training.data.encoder import Classes, Content, Encoder, Labelled, Pairs, Pixels, Whole, joined
+from blueprint.training.data.packing import PACKINGS, Packing
+from blueprint.training.data.rows import ImageRows, LabelledRows, PairRows
+from blueprint.training.error import TrainError
+
+
+@dataclass(frozen=True)
+class Form:
+    """One kind of samples of a spec; subclasses say how its documents are kept, encoded and cut."""
+
+    spec: Spec
+    data: Data
+
+    #: Whether samples are of text, so that a tokenizer is needed.
+    tokenized: ClassVar[bool] = True
+    #: Whether every token is predicted, so that a loss says how many bits the text takes.
+    running: ClassVar[bool] = False
+    #: What a loss is a mean over.
+    unit: ClassVar[str] = "token"
+
+    @property
+    def tokenizer(self) -> Any:
+        """The spec's tokenizer."""
+        return self.spec.tokenizer
+
+    @property
+    def length(self) -> int:
+        """Tokens in a sample."""
+        found: int = self.data.length or self.spec.model.longest  # type: ignore[assignment]
+        return found
+
+    @property
+    def pad_id(self) -> int | None:
+        """The tokenizer's id for padding, if it has one."""
+        found: int | None = self.tokenizer.pad_id
+        return found
+
+    def content(self, said: Any) -> Content:
+        """What a document's content is kept as."""
+        return joined(said)
+
+    def encoder(self) -> Encoder:
+        """How that becomes ids. Raises `TrainError` where the model cannot answer as the data asks."""
+        raise TypeError(f"{type(self).__name__} says nothing of this")
+
+    def packing(self) -> Packing:
+        """How ids become samples."""
+        raise TypeError(f"{type(self).__name__} says nothing of this")
+
+
+class TextForm(Form):
+    """Running text, cut as `data.packing` says."""
+
+    running: ClassVar[bool] = True
+
+    def content(self, said: Any) -> Content:
+        """The text."""
+        text: str = said
+        return text
+
+    def encoder(self) -> Encoder:
+        """All of it tokens."""
+        return Whole(self.tokenizer)
+
+    def packing(self) -> Packing:
+        """Windows, or a document each."""
+        options: dict[str, Any] = {"positions": "restart"} if self.data.positions == "restart" else {}
+        if self.data.packing == "single":
+            options["pad_id"] = self.pad_id
+        return PACKINGS[self.data.packing](self.length, **options)
+
+
+class PairForm(Form):
+    """Pairs of a source and a target."""
+
+    def encoder(self) -> Encoder:
+        """Both in one document."""
+        return Pairs(self.tokenizer)
+
+    def packing(self) -> Packing:
+        """A pair each."""
+        cut = {} if self.spec.objective is None else self.spec.objective.cut(self.tokenizer)
+        return PairRows(self.length, self.data.target_length or self.length, pad_id=self.pad_id, **cut)
+
+
+class _Classified(Form):
+    """Samples with a label each."""
+
+    unit: ClassVar[str] = "sample"
+
+    @cached_property
+    def classes(self) -> Classes:
+        """The labels; raises `TrainError` where the head has fewer outputs than there are labels."""
+        names = self.data.source.classes(read=True) or []
+        head = getattr(self.spec.model, "head", None)
+        most = getattr(head, "classes", None)
+        if most is not None and len(names) > most:
+            shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
+            raise TrainError(
+                f"the data has {len(names)} labels ({shown}), but the model's head tells {most} apart\n"
+                f"  = fix: say `labels: {len(names)}` in `model.head`"
+            )
+        return Classes(names)
+
+
+class LabelledForm(_Classified):
+    """Texts with a label each."""
+
+    def encoder(self) -> Encoder:
+        """The label before the text."""
+        return Labelled(self.tokenizer, self.classes)
+
+    def packing(self) -> Packing:
+        """A text each."""
+        return LabelledRows(self.length, self.pad_id)
+
+
+class ImageForm(_Classified):
+    """Images with a label each."""
+
+    tokenized: ClassVar[bool] = False
+
+    def encoder(self) -> Encoder:
+        """The label before the pixels."""
+        return Pixels(self._source.shape(), self.classes)
+
+    def packing(self) -> Packing:
+        """An image each."""
+        return ImageRows(self._source.shape(), *self._source.scale())
+
+    @property
+    def _source(self) -> Any:
+        return self.data.source
+
+
+FORMS: dict[str, type[Form]] = {
+    "text": TextForm,
+    "pairs": PairForm,
+    "labelled": LabelledForm,
+    "images": ImageForm,
+}
+
+
+def form_of(spec: Spec, data: Data) -> Form:
+    """The form of a spec's samples; raises `TrainError` for a source that gives what nothing is known of."""
+    gives = data.source.gives
+    if gives not in FORMS:
+        raise TrainError(f"source `{data.source.spec_name}` gives {gives!r}, which is none of {', '.join(FORMS)}")
+    return FORMS[gives](spec, data)

@@ -1,0 +1,28 @@
+"""What an objective measures on held-out batches besides its loss. No Lightning here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+IGNORED = -100
+
+
+def scores(objective: Any) -> dict[str, Any]:
+    """The objective's torchmetrics by name, empty of any batch; none where it has none."""
+    made = getattr(objective, "scores", None)
+    return {} if made is None else dict(made())
+
+
+def score(into: Mapping[str, Any], metrics: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> None:
+    """Add a batch: what was predicted against its labels, without the rows that only fill it up."""
+    predicted, labels = metrics.get("predicted"), batch["labels"]
+    if predicted is None or not into:
+        return
+    counts_B = (labels != IGNORED).flatten(1).any(1) if labels.dim() > 1 else labels != IGNORED
+    if not counts_B.any():
+        return
+    for each in into.values():
+        each.update(predicted[counts_B], labels[counts_B])

@@ -1,0 +1,47 @@
+"""Labelled texts from files."""
+
+from typing import Any, ClassVar
+
+from blueprint.component import Faults, register, rule
+from blueprint_registry.source._table import Column, Malformed, Table
+
+
+@register("labelled")
+class Labelled(Table):
+    """Texts with a label each, a row each of tab-separated or CSV files (as the text classification sets of Zhang et
+    al., 2015, §4)."""
+
+    gives: ClassVar[str] = "labelled"
+    columns: ClassVar[tuple[str, str]] = ("text", "label")
+
+    text: Column = 0
+    """The column of the text: its number from 0, or its name, where the first row names the columns."""
+
+    label: Column = 1
+    """The column of the label."""
+
+    labels: list[str] | None = None
+    """The labels in the order of their numbers, any other being malformed; null takes those found, sorted."""
+
+    @rule("labels")
+    def _each_once(labels: list[str] | None) -> Faults:
+        if labels is not None and (len(labels) < 2 or len(set(labels)) < len(labels)):
+            return "name at least two labels, each once; or leave it out to take those found"
+        return None
+
+    @classmethod
+    def examples(cls) -> list[dict[str, Any]]:
+        """The first two columns; columns by their names."""
+        return [{"path": "reviews.tsv"}, {"path": "news.csv", "text": "title", "label": "topic", "labels": ["a", "b"]}]
+
+    def checked(self, first: str, second: str) -> tuple[str, str]:
+        """The text and its label, which is one of those named."""
+        if self.labels is not None and second not in self.labels:
+            raise Malformed(f"the label {second!r} is none of those named")
+        return first, second
+
+    def classes(self, *, read: bool = False) -> list[str] | None:
+        """The labels named, or those found, sorted."""
+        if self.labels is not None or not read:
+            return self.labels
+        return sorted({label for _, (_, label) in self.documents()})
