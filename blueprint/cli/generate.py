@@ -49,7 +49,7 @@ def command(
     ] = 1.0,
     early_stopping: Annotated[
         Early,
-        typer.Option(help="With beams: stop once as many texts ended, if they can hardly be bettered, or at all."),
+        typer.Option(help="With beams: whether to stop once as many texts ended; never: go on while any could gain."),
     ] = Early.no,
     start_id: Annotated[
         int | None, typer.Option(help="The id that a target begins with, where the objective does not say.")

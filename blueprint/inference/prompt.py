@@ -71,7 +71,8 @@ def beginning(model: nn.Module, batch: int, start_id: int | None, decoder_input_
         if len(decoder_input_ids) != batch:
             raise ValueError(f"decoder_input_ids has {len(decoder_input_ids)} rows, input_ids {batch}")
         return decoder_input_ids
-    start_id = known_start(getattr(model, "spec", None)) if start_id is None else start_id
+    for known in (known_start(getattr(model, "spec", None)), getattr(model, "start_id", None)):
+        start_id = known if start_id is None else start_id
     if start_id is None:
         raise ValueError(
             "nothing says which id the target begins with: give start_id, the one that the model was trained to begin "
