@@ -14,8 +14,8 @@ from blueprint.interop import outline
 from blueprint.interop.config import Config, FamilyError
 from blueprint.interop.env import expressions
 from blueprint.interop.expression import Expression, ExpressionFault, parse, same
-from blueprint.interop.outline import RULE_KEYS
 from blueprint.interop.layered import extended, read_map
+from blueprint.interop.outline import RULE_KEYS
 from blueprint.load.dump import dump
 from blueprint.load.extends import shipped
 from blueprint.tree import Entry, Map, Scalar, Seq, leaves, plain

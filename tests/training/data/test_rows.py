@@ -39,7 +39,10 @@ def text(ids: np.ndarray[Any, Any]) -> str:
 
 def test_two_parts_come_back_whatever_they_hold() -> None:
     for first, second in (("", "b"), ("a\t\0", "é"), (b"\0\xff", "x")):
-        assert split(joined((first, second))) == (first if isinstance(first, bytes) else first.encode(), second.encode())
+        assert split(joined((first, second))) == (
+            first if isinstance(first, bytes) else first.encode(),
+            second.encode(),
+        )
 
 
 def test_a_pair_is_read_and_written_with_its_ends_and_one_place_apart(make: Make) -> None:
@@ -71,9 +74,7 @@ def test_a_long_pair_is_cut_and_its_end_not_learned(make: Make) -> None:
 def test_an_input_lies_in_one_split_whatever_its_answers(make: Make) -> None:
     pairs = [(f"s{i % 40}", f"t{i}") for i in range(400)]
     tokens = make(named(pairs), Pairs(Bytes()))
-    sources = [
-        {tuple(row["input_ids"]) for row in everything_of(part)} for part in (tokens.train, tokens.validation)
-    ]
+    sources = [{tuple(row["input_ids"]) for row in everything_of(part)} for part in (tokens.train, tokens.validation)]
     assert all(sources)
     assert not sources[0] & sources[1]
 
