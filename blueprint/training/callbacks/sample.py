@@ -90,7 +90,7 @@ def prompt(model: Any, tokenizer: Any, said: Samples, start_id: int | None = Non
     ids = torch.tensor(source_ids(tokenizer, said.prompt) if reads else [int(i) for i in tokenizer.encode(said.prompt)])
     if not len(ids):
         ids = torch.tensor([tokenizer.eos_id or 0])
-    sites = model.plan.model.sites(model.plan.site)
+    sites = model.plan.model.sides(model.plan.site)
     room = said.tokens
     # What is read and what is written take the same room, unless each has a side of its own.
     for side, taken, least in (("encoder", len(ids), 0), ("decoder", 1, 1)) if reads else (("decoder", len(ids), 1),):
