@@ -51,7 +51,12 @@ def spec_text(spec: Spec, proven: Plan, origin: str | None = None) -> str:
 def written(spec: Spec, *, plainly: bool = False) -> dict[str, Any]:
     """The model section of a spec as plain values, its layers said as briefly as they can be."""
     said = spec.model.laid({side: _layers(stack, plainly) for side, stack in spec.model.stacks().items()})
-    return {key: said[key] for key in sorted(said, key=lambda key: _FIRST.index(key) if key in _FIRST else len(_FIRST))}
+    return _ordered({key: _ordered(each) if key in spec.model.stacks() else each for key, each in said.items()})
+
+
+def _ordered(said: dict[str, Any]) -> dict[str, Any]:
+    order = sorted(said, key=lambda key: _FIRST.index(key) if key in _FIRST else len(_FIRST))
+    return {key: said[key] for key in order}
 
 
 def _layers(stack: Depth, plainly: bool) -> dict[str, Any]:
