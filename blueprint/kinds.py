@@ -191,6 +191,10 @@ class Objective(Component, kind="objective"):
         """
         return None
 
+    def start_id(self, tokenizer: Tokenizer) -> int | None:
+        """The id that it teaches a decoder to begin a target with; None where it writes no targets for sources."""
+        return None
+
 
 class Tokenizer(Component, kind="tokenizer"):
     """Text to ids and back. Object: `encode(text)`, `decode(ids)`, `vocab_size`, `eos_id`, `fingerprint`."""

@@ -92,7 +92,7 @@ class EncoderDecoder(Model, Width):
     """An encoder reads a source, a decoder writes a target and looks at what the encoder made of it (Vaswani et al.,
     2017, §3.1; Sutskever et al., 2014)."""
 
-    traits: ClassVar[frozenset[str]] = frozenset({"encodes"})
+    traits: ClassVar[frozenset[str]] = frozenset({"encodes", "generates"})
     underlay: ClassVar[dict[str, str]] = {"blocks": "block", "overrides": "block", "encoder": WHOLE, "decoder": WHOLE}
     objective: ClassVar[str | None] = "seq2seq"
     #: Fields that only say what both sides have in common, and are empty once it is written out for each.
