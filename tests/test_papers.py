@@ -35,6 +35,7 @@ COUNTS = {
     "phi3_mini": 3_821_079_552,
     "qwen3_8b": 8_190_735_360,
     "roberta_large": 355_359_744,
+    "transformer_base": 63_045_632,
     "vit_base": 86_567_656,
     "vit_large": 304_326_632,
 }
