@@ -17,6 +17,7 @@ COUNTS = {
     "bert_large": 335_141_888,
     "bloom_176b": 176_247_271_424,
     "deberta_v3_base": 183_831_552,
+    "clip_vit_b32": 151_277_313,
     "distilbert": 66_362_880,
     "gemma2_9b": 9_241_705_984,
     "gemma3_4b": 3_880_263_168,
@@ -34,6 +35,9 @@ COUNTS = {
     "phi3_mini": 3_821_079_552,
     "qwen3_8b": 8_190_735_360,
     "roberta_large": 355_359_744,
+    "transformer_base": 63_045_632,
+    "vit_base": 86_567_656,
+    "vit_large": 304_326_632,
 }
 SPECS = sorted((ROOT / "specs" / "papers").glob("*.yaml"))
 UNITS = {"M": 1e6, "B": 1e9}

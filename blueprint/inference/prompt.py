@@ -148,7 +148,7 @@ def room(model: nn.Module, longest: int, side: str = "decoder") -> None:
     elsewhere the model goes on, with a warning, as it was not made for such lengths.
     """
     plan = _plan(model)
-    at = None if plan is None else plan.model.sites(plan.site).get(side)
+    at = None if plan is None else plan.model.sides(plan.site).get(side)
     if plan is None or at is None or at.max_length is None or longest <= at.max_length:
         return
     what, fix = _SAID[side]

@@ -20,12 +20,13 @@ _WIDTH = 100
 
 #: Sizes by the words that all components share: a model that learns something in minutes on a CPU.
 SIZES: dict[str, Any] = {"d_model": 256, "layers": 6, "max_length": 512, "heads": 8, "d_ff": 688, "vocab_size": 1024}
+SIZES |= {"image_size": 32, "patch_size": 4}
 
 #: What a starter says beyond what must be said: `...` leaves the choice of a member to the registry.
 SAID: dict[str, Any] = {
     "blueprint": VERSION,
     "name": "starter",
-    "model": {"max_length": ..., "block": {"feed_forward": ...}},
+    "model": {"layers": ..., "max_length": ..., "block": {"feed_forward": ...}},
     "tokenizer": ...,
     "data": {"length": 256},
     "trainer": {"max_steps": 200, "accelerator": "auto"},
@@ -104,6 +105,8 @@ def _alternatives(shape: Shape) -> str:
 def _default(shape: Shape) -> str:
     if shape.form == "slot" and shape.inherit:
         return KINDS[shape.kind].fallback or "null"
+    if shape.form == "section" and not shape.optional and shape.default is None:
+        return "{}"
     value = shape.default
     return _text(value.to_plain() if isinstance(value, Section) else value)
 
