@@ -235,7 +235,8 @@ def fits(model: torch.nn.Module, length: int) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            room(model, length)
+            for side in model.plan.model.stacks():
+                room(model, length, side)
         except (UserWarning, ValueError):
             return False
     return True

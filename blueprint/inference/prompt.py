@@ -151,18 +151,14 @@ def room(model: nn.Module, longest: int, side: str = "decoder") -> None:
     at = None if plan is None else plan.model.sides(plan.site).get(side)
     if plan is None or at is None or at.max_length is None or longest <= at.max_length:
         return
-    what, fix = _SAID[side]
+    writes = side == "decoder"
+    what = "prompt and new tokens make" if writes else "the source's tokens are"
+    fix = "ask for fewer tokens" if writes else "shorten it"
     said = f"{what} {longest}, the model's max_length is {at.max_length}"
     for _, part, site in plan.parts():
         if "needs_length" in part.traits and site.side == side:
             raise ValueError(f"{said}, and its {part.spec_name} {part.kind} end there: {fix}")
     warnings.warn(f"{said}: it goes on, but was not made for that", stacklevel=4)
-
-
-_SAID = {
-    "decoder": ("prompt and new tokens make", "ask for fewer tokens"),
-    "encoder": ("the source's tokens are", "shorten it"),
-}
 
 
 def _plan(model: nn.Module) -> Plan | None:
