@@ -34,6 +34,7 @@ COUNTS = {
     "phi3_mini": 3_821_079_552,
     "qwen3_8b": 8_190_735_360,
     "roberta_large": 355_359_744,
+    "transformer_base": 63_045_632,
 }
 SPECS = sorted((ROOT / "specs" / "papers").glob("*.yaml"))
 UNITS = {"M": 1e6, "B": 1e9}

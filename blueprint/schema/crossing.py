@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from blueprint.component import Component, Section, slot_kinds
+from blueprint.diagnosis import nearest
 from blueprint.kinds import Attention
 from blueprint.schema.merge import merge
 from blueprint.schema.placing import as_map
@@ -24,6 +25,8 @@ def crossed(node: Node, shape: Shape, reads: bool = True) -> Node:
     if block is None or inner is None or not isinstance(node, Map):
         return node
     said, own = node.get(CROSS), node.get(OWN)
+    if said is None and any(key not in fields(block) and nearest(key, fields(block)) == CROSS for key in node.entries):
+        return node  # misspelt, which validation says
     if (said is None and not reads) or (isinstance(said, Scalar) and said.value is None):
         return node
     whole: Node | None = _of(own, fields(block)[OWN])

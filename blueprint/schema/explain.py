@@ -123,7 +123,14 @@ def _prepared(node: Node | None, shape: Shape) -> Node | None:
     """A section as the reader sees it, its variants merged over what lies under them."""
     cls = shape.member_of(node)
     prepare = getattr(cls, "prepare", None)
-    return prepare(node) if prepare is not None and isinstance(node, Map) else node
+    if prepare is None or not isinstance(node, Map):
+        return node
+    done: Map = prepare(node)
+    for key, entry in node.entries.items():
+        now = done.get(key)
+        if now is None or (isinstance(now, Scalar) and now.value is None):
+            done = done.with_entry(entry)  # what has done its work is still what was said
+    return done
 
 
 def _owners(spot: _Spot) -> list[type[Section]]:

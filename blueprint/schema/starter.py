@@ -25,7 +25,7 @@ SIZES: dict[str, Any] = {"d_model": 256, "layers": 6, "max_length": 512, "heads"
 SAID: dict[str, Any] = {
     "blueprint": VERSION,
     "name": "starter",
-    "model": {"max_length": ..., "block": {"feed_forward": ...}},
+    "model": {"layers": ..., "max_length": ..., "block": {"feed_forward": ...}},
     "tokenizer": ...,
     "data": {"length": 256},
     "trainer": {"max_steps": 200, "accelerator": "auto"},
@@ -104,6 +104,8 @@ def _alternatives(shape: Shape) -> str:
 def _default(shape: Shape) -> str:
     if shape.form == "slot" and shape.inherit:
         return KINDS[shape.kind].fallback or "null"
+    if shape.form == "section" and not shape.optional and shape.default is None:
+        return "{}"
     value = shape.default
     return _text(value.to_plain() if isinstance(value, Section) else value)
 
