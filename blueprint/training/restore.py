@@ -41,7 +41,7 @@ def restore(path: str | Path, *, device: torch.device | str = "cpu", allow_plugi
     spec = spec_of(stored, allow_plugins)
     model = build(spec)
     report = _fill(model, stored, "all")
-    if report.missing or report.misshapen or report.unknown:
+    if not report.whole or report.unknown:
         raise RestoreError(f"{stored.path} does not fit its own spec:\n{report}")
     model.spec = spec  # type: ignore[assignment]
     model.trained_steps = stored.step  # type: ignore[assignment]
@@ -62,7 +62,7 @@ def read_spec(path: str | Path, allow_plugins: bool = False) -> Spec:
 @dataclass
 class Loaded:
     """What became of the weights: names `taken`, `left_out` by choice, `missing` at the source, `misshapen` with both
-    shapes, and `unknown` to the model.
+    shapes, `several` that are one weight here and different ones there, and `unknown` to the model.
     """
 
     source: Path
@@ -70,17 +70,19 @@ class Loaded:
     left_out: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     misshapen: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+    several: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
         """Whether everything that was chosen was found and fitted."""
-        return not self.missing and not self.misshapen
+        return not self.missing and not self.misshapen and not self.several
 
     def __str__(self) -> str:
         out = [f"{len(self.taken)} weights taken from {self.source}"]
         out += [f"  not there: {name}" for name in self.missing]
         out += [f"  of another shape: {name}: {was} there, {now} here" for name, (was, now) in self.misshapen.items()]
+        out += [f"  one weight here, different ones there: {names}" for names in self.several]
         out += [f"  unknown to this model: {name}" for name in self.unknown]
         out += [f"  {len(self.left_out)} others keep their initial values"] if self.left_out else []
         return "\n".join(out)
@@ -167,7 +169,8 @@ def _fill(model: nn.Module, stored: Stored, parts: str | Sequence[str]) -> Loade
             raise RestoreError(f"`start.parts`: no weight's name begins with `{part}` (there are: {', '.join(tops)})")
     for aliases in names.values():
         tensor = own[aliases[0]]
-        source = next((stored.state[name] for name in aliases if name in stored.state), None)
+        held = [stored.state[name] for name in aliases if name in stored.state]
+        source = held[0] if held else None
         if chosen is not None and not any(_within(name, part) for name in aliases for part in chosen):
             report.left_out.append(aliases[0])
         elif source is None:
@@ -175,6 +178,8 @@ def _fill(model: nn.Module, stored: Stored, parts: str | Sequence[str]) -> Loade
         elif source.shape != tensor.shape:
             report.misshapen[aliases[0]] = (tuple(source.shape), tuple(tensor.shape))
         else:
+            if any(not torch.equal(source, each) for each in held[1:]):
+                report.several.append(f"{aliases[0]} … {aliases[-1]}")
             tensor.copy_(source)
             report.taken.append(aliases[0])
     report.unknown += [name for name in stored.state if name not in own]

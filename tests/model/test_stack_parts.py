@@ -15,6 +15,7 @@ from torch import nn
 import blueprint as bp
 from blueprint.build_folder import _save
 from blueprint.model.build import build_plan, with_hook
+from blueprint.training.error import RestoreError
 from blueprint.training.restore import load_weights
 
 T5 = {"type": "t5_bias", "buckets": 8, "max_distance": 10}
@@ -117,6 +118,15 @@ def test_its_weights_are_written_once_and_come_back(tmp_path: Path) -> None:
     for name, value in model.state_dict().items():
         assert torch.equal(fresh.state_dict()[name], value)
     assert groups(copy.deepcopy(model)) == [0, 0, 0, 0]
+
+
+def test_tables_of_each_layer_are_not_taken_for_one(tmp_path: Path) -> None:
+    own = bp.build(spec(block={"attention": {"heads": 4, "position": {**T5, "scope": "layer"}}}))
+    _save(own, tmp_path / "model.safetensors")
+    with pytest.raises(RestoreError, match="one weight here, different ones there"):
+        load_weights(bp.build(spec()), tmp_path / "model.safetensors")
+    report = load_weights(bp.build(spec()), tmp_path / "model.safetensors", strict=False)
+    assert report.several == ["layers.0.attention.position.table.weight … layers.3.attention.position.table.weight"]
 
 
 def test_a_miniature_shares_it_as_the_model_does() -> None:

@@ -31,7 +31,7 @@ def shipped(kind: str) -> list[str]:
 
 def spec_of(**slots: str) -> dict[str, Any]:
     """The tiny spec around the first slot, with the others put beside or inside it."""
-    said = tiny("attention", slots.get("attention", shipped("attention")[0]))
+    said = tiny("attention", slots.get("attention", "multi_head"))  # which stands with everything
     attention = said["model"]["block"]["attention"]
     for kind in ("mask", "position"):
         if kind in slots and kind in member("attention", attention["type"]).model_fields:
