@@ -24,7 +24,7 @@ from blueprint.cost import Cost, cost
 from blueprint.cost.units import count
 from blueprint.files import atomic_path, write_atomic
 from blueprint.model.build import build_plan
-from blueprint.model.trial import trial_batch, trial_labels, trial_loss
+from blueprint.model.trial import trial_batch, trial_loss
 from blueprint.picture import picture
 from blueprint.plan import Plan, plan
 from blueprint.render import plan_plain
@@ -128,14 +128,13 @@ def prove(spec: Spec, tried: Plan, model: nn.Module, ran: str) -> Proof:
     site = tried.site
     length = min(_TOKENS, site.max_length or _TOKENS)
     generator = torch.Generator().manual_seed(spec.seed)
-    ids_BT = torch.randint(site.vocab_size or 2, (2, length + 1), generator=generator)
-    batch = {**trial_batch(tried, ids_BT[:, :-1]), "labels": trial_labels(tried, ids_BT[:, 1:])}
+    batch = trial_batch(tried, 2, length, generator=generator)
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)
         loss, _ = trial_loss(spec, site)(model.train(), batch)
         value = float(loss.detach())
         if not math.isfinite(value):
-            raise BuildError(f"the loss of {tried.name} on random tokens is {value}")
+            raise BuildError(f"the loss of {tried.name} on random inputs is {value}")
         loss.backward()
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and (parameter.grad is None or not bool(parameter.grad.isfinite().all())):

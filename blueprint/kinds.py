@@ -96,8 +96,21 @@ class Residual(Component, kind="residual"):
 
 
 class Embedding(Component, kind="embedding"):
-    """Ids to vectors. Module: `(input_ids_BT, flow) -> x_BTD`, `tokens.weight` (vocabulary, width) where it has a
-    table that a head may tie to, and `token_types` where it reads the flow's types of tokens."""
+    """Inputs to vectors. Module: `(input, flow) -> x_BTD`, the input being what `takes` names; `tokens.weight`
+    (vocabulary, width) where it has a table that a head may tie to, and `token_types` where it reads the flow's types
+    of tokens."""
+
+    #: The input it takes, by its name on the public face: `input_ids` (B, T), or another, of `input_shape`.
+    takes: ClassVar[str] = "input_ids"
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """The shape of one input, the batch aside; None for ids, of which there may be any number."""
+        return None
+
+    def tokens_of(self, at: Site) -> int | None:
+        """How many tokens one input becomes, where that is always the same; None: as many as ids are given."""
+        return None
 
     def table_width(self, at: Site) -> int | None:
         """The width of the token table that a head may tie to; None where there is none."""
@@ -110,10 +123,25 @@ class Positions(Component, kind="positions"):
     beside: ClassVar[dict[str, Any]] = {"model.block.attention.position": "none"}
 
 
+class Pool(Component, kind="pool"):
+    """What stands for a whole sequence. Module: `(x_BTD, flow or None) -> x_BP`, P being `pooled_width`; padding, of
+    which the flow tells (no flow: there is none), counts for nothing."""
+
+    def pooled_width(self, at: Site) -> int:
+        """The width of the vector."""
+        return at.width
+
+
+class Contrast(Component, kind="contrast"):
+    """How the vectors of two towers are compared. Module: `(image_ID or None, text_JD or None) -> (logits_IJ or None,
+    vectors)`, the vectors by side; the site's `extra` holds the width of each side's."""
+
+
 class Head(Component, kind="head"):
     """Hidden states to the output. Module: `(x_BTD, table_VD or None, flow or None) -> logits`; `tie` uses the
     embedding's table. Logits are those of every token, or of the whole sequence (B, labels) where the head has the
-    trait `pooled`; such a head reads of the flow which tokens are padding (no flow: none is).
+    trait `pooled`; such a head reads of the flow which tokens are padding (no flow: none is). One whose logits are over
+    the vocabulary has the trait `vocabulary`.
     """
 
     float32_role: ClassVar[str | None] = "head"
@@ -161,6 +189,10 @@ class Objective(Component, kind="objective"):
         The function takes the arrays of a sample, (T,) each, and a word: whatever it draws by lot it draws from the
         word alone, which tells seed, split, epoch and sample. It can be pickled, and its arrays are new ones.
         """
+        return None
+
+    def start_id(self, tokenizer: Tokenizer) -> int | None:
+        """The id that it teaches a decoder to begin a target with; None where it writes no targets for sources."""
         return None
 
 

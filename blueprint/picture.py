@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import io
-import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from blueprint.component import Component
-from blueprint.render import around, groups, ranges, summary, wrapped
+from blueprint.component import Component, Site
+from blueprint.render import groups, outside, ranges, side_facts, summary, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +31,8 @@ _MOST = 8
 
 _WIDTH, _LEFT, _RIGHT, _GAP = 8.4, 1.5, 8.1, 0.28
 _LINE, _PAD = 0.19, 0.11
+#: Room below a box for the name of what enters it.
+_ENTRY = 0.5
 
 
 @dataclass
@@ -44,14 +45,8 @@ class _Box:
     inside: list[_Box] = field(default_factory=list)
     beside: str = ""
     alternates: bool = False
-    #: Where one stack ends and another begins: what leaves the one, and what enters the other.
-    leaves: str = ""
+    #: What comes in here from outside, rather than from the box below.
     enters: str = ""
-
-    @property
-    def gap(self) -> float:
-        """The room above."""
-        return 4 * _GAP if self.leaves else _GAP
 
     @property
     def height(self) -> float:
@@ -59,21 +54,31 @@ class _Box:
         return own + sum(box.height + _GAP for box in self.inside) + (_PAD if self.inside else 0)
 
 
+@dataclass(frozen=True)
+class _Link:
+    """What goes from a box not to the next one but round it to others, by their places."""
+
+    start: int
+    ends: list[int]
+    name: str = ""
+
+
 def picture(plan: Plan, form: str = "png", note: str = "") -> bytes:
     """The architecture as a PNG or an SVG; `note` stands below the name (what it costs, say)."""
     from matplotlib.figure import Figure
 
-    boxes, colours = _boxes(plan)
-    height = sum(box.height + box.gap for box in boxes) + 2.1
+    boxes, links, colours = _boxes(plan)
+    sizes = [*wrapped(_sizes(plan), 110), *filter(None, [note])]
+    height = sum(box.height + _GAP + (_ENTRY if box.enters else 0) for box in boxes) + 1.7 + 0.2 * len(sizes)
     figure = Figure(figsize=(_WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, _WIDTH)
     axes.set_ylim(0, height)
     axes.axis("off")
-    _stack(axes, boxes)
-    _depth(axes, plan, colours, height)
+    _stack(axes, boxes, links)
+    _depth(axes, plan, colours, height - 1.05 - 0.2 * len(sizes))
     axes.text(_LEFT, height - 0.35, plan.name, fontsize=15, fontweight="bold", va="center")
-    for index, text in enumerate(filter(None, (_sizes(plan), note))):
+    for index, text in enumerate(sizes):
         axes.text(_LEFT, height - 0.62 - 0.2 * index, text, fontsize=8, color="#555555", va="center")
     return _saved(figure, form)
 
@@ -89,40 +94,55 @@ def _saved(figure: Figure, form: str) -> bytes:
 
 
 def _sizes(plan: Plan) -> str:
-    site = plan.site
+    layers = f"{plan.model.spec_name}, {sum(map(len, plan.stacks.values()))} layers"
+    return " · ".join([layers, *side_facts(plan, _numbers), f"plan {plan.hash}"])
+
+
+def _numbers(site: Site) -> list[str]:
     facts = (
-        f"{plan.model.spec_name}, {sum(map(len, plan.stacks.values()))} layers",
         f"d_model {site.d_model}",
         f"vocabulary {site.vocab_size:,}" if site.vocab_size else "",
         f"up to {site.max_length:,} tokens" if site.max_length else "",
-        "" if len(plan.stacks) > 1 else "causal" if site.causal else "bidirectional",
-        f"plan {plan.hash}",
+        "causal" if site.causal else "bidirectional",
     )
-    return " · ".join(filter(None, facts))
+    return [fact for fact in facts if fact]
 
 
-def _boxes(plan: Plan) -> tuple[list[_Box], dict[tuple[str, int], str]]:
-    """The boxes from the bottom up, and the colour of every layer."""
-    outside = {name: part for name, part, _ in plan.model.parts(plan.site) if part.kind != "init"}
+def _boxes(plan: Plan) -> tuple[list[_Box], list[_Link], dict[tuple[str, int], str]]:
+    """The boxes from the bottom up, what goes round others, and the colour of every layer."""
     boxes: list[_Box] = []
+    links: list[_Link] = []
     colours: dict[tuple[str, int], str] = {}
-    numbers = itertools.count()
-    for side in plan.stacks:
-        before, after = around(plan, side)
-        if boxes:
-            boxes[-1].leaves, boxes[-1].enters = f"memory, for the {side}", f"{side}'s tokens"
-        boxes += [_part(name, outside.pop(name), 78) for name in before if name in outside]
-        each = [(indices, layer) for of, indices, layer in groups(plan) if of == side]
-        alternates = any("," in ranges(indices) for indices, _ in each)
-        for place, (indices, layer) in enumerate(each):
-            colour = _LAYERS[next(numbers) % len(_LAYERS)]
+    each = groups(plan)
+    several = len(plan.stacks) > 1
+    words = ["tokens" if shape is None else "images" for shape in plan.model.inputs().values()]
+    entering = iter(words)
+    tops: list[int] = []
+    for below, side, above in outside(plan):
+        start, readers = len(boxes), []
+        boxes += [_part(name, part, 78) for name, part in below if part.kind != "init"]
+        own = [(number, indices, layer) for number, (of, indices, layer) in enumerate(each) if of == side]
+        alternates = any("," in ranges(indices) for _, indices, _ in own)
+        for place, (number, indices, layer) in enumerate(own):
+            colour = _LAYERS[number % len(_LAYERS)]
             colours |= {(side, index): colour for index in indices}
             if place < _MOST:
-                boxes.append(_group(f"{side} " if len(plan.stacks) > 1 else "", indices, layer, colour, alternates))
-        if len(each) > _MOST:
-            boxes.append(_Box(f"and {len(each) - _MOST} more kinds of layers"))
-        boxes += [_part(name, outside.pop(name), 78) for name in after if name in outside]
-    return [*boxes, *(_part(name, part, 78) for name, part in outside.items())], colours
+                if any(site.across for _, _, site in layer.block.parts(layer.site)):
+                    readers.append(len(boxes))
+                boxes.append(_group(f"{side} " if several else "", indices, layer, colour, alternates))
+        if len(own) > _MOST:
+            boxes.append(_Box(f"and {len(own) - _MOST} more kinds of layers"))
+        boxes += [_part(name, part, 78) for name, part in above if part.kind != "init"]
+        if below:
+            word = next(entering)
+            boxes[start].enters = f"{side}'s {word}" if words.count(word) > 1 else word
+            # A side that begins with an input of its own does not go on from the one below it.
+            if start:
+                tops.append(start - 1)
+        if readers and tops:
+            links.append(_Link(tops.pop(), readers, "memory"))
+    # What no other side reads goes to where the sides meet.
+    return boxes, [*links, *(_Link(top, [len(boxes) - 1]) for top in tops)], colours
 
 
 def _part(name: str, part: Component, width: int) -> _Box:
@@ -152,24 +172,36 @@ def _group(side: str, indices: list[int], layer: PlanLayer, colour: str, alterna
     return _Box(title, wrapped(" · ".join(facts), 78), colour, inside, alternates=alternates)
 
 
-def _stack(axes: Axes, boxes: list[_Box]) -> None:
-    bottom = 0.75
+def _stack(axes: Axes, boxes: list[_Box], links: list[_Link]) -> None:
+    bottom = 0.75 - _ENTRY
     middle = (_LEFT + _RIGHT) / 2
-    axes.text(middle, 0.28, "tokens", fontsize=9, ha="center", va="center", style="italic")
-    _arrow(axes, middle, 0.42, bottom)
-    for box, above in zip(boxes, [*boxes[1:], None], strict=True):
+    starts = {link.start for link in links}
+    centres: list[float] = []
+    for index, (box, above) in enumerate(zip(boxes, [*boxes[1:], None], strict=True)):
+        if box.enters:
+            axes.text(middle, bottom + _ENTRY - 0.47, box.enters, fontsize=9, ha="center", va="center", style="italic")
+            _arrow(axes, middle, bottom + _ENTRY - 0.33, bottom + _ENTRY)
+            bottom += _ENTRY
         _draw(axes, box, _LEFT, _RIGHT, bottom)
+        centres.append(bottom + box.height / 2)
         # Layers that alternate have no one order: the column of the depth shows it.
-        top = bottom + box.height
-        if box.leaves:
-            _arrow(axes, middle, top, top + _GAP)
-            axes.text(middle + 0.15, top + 0.8 * _GAP, box.leaves, fontsize=8, va="center", style="italic")
-            axes.text(middle, top + 2.4 * _GAP, box.enters, fontsize=9, ha="center", va="center", style="italic")
-            _arrow(axes, middle, top + 3 * _GAP, top + 4 * _GAP)
-        elif not (box.alternates and above is not None and above.alternates):
-            _arrow(axes, middle, top, top + _GAP)
-        bottom = top + box.gap
+        if index not in starts and not (box.alternates and above is not None and above.alternates):
+            _arrow(axes, middle, bottom + box.height, bottom + box.height + _GAP)
+        bottom += box.height + _GAP
+    for link in links:
+        _round(axes, link, centres)
     axes.text(middle, bottom + 0.12, "output", fontsize=9, ha="center", va="center", style="italic")
+
+
+def _round(axes: Axes, link: _Link, centres: list[float]) -> None:
+    """A line on the right, past the boxes between."""
+    edge, start = _RIGHT + 0.15, centres[link.start]
+    axes.plot([_RIGHT, edge, edge], [start, start, centres[link.ends[-1]]], color="#555555", linewidth=0.9)
+    style = {"arrowstyle": "-|>", "color": "#555555", "lw": 0.9}
+    for end in link.ends:
+        axes.annotate("", xy=(_RIGHT, centres[end]), xytext=(edge, centres[end]), arrowprops=style)
+    middle = (start + centres[link.ends[0]]) / 2
+    axes.text(edge + 0.09, middle, link.name, fontsize=7.5, ha="center", va="center", rotation=90, style="italic")
 
 
 def _draw(axes: Axes, box: _Box, left: float, right: float, bottom: float) -> None:
@@ -201,11 +233,11 @@ def _arrow(axes: Axes, x: float, start: float, end: float) -> None:
     axes.annotate("", xy=(x, end), xytext=(x, start), arrowprops={"arrowstyle": "-|>", "color": "#555555", "lw": 0.9})
 
 
-def _depth(axes: Axes, plan: Plan, colours: dict[tuple[str, int], str], height: float) -> None:
+def _depth(axes: Axes, plan: Plan, colours: dict[tuple[str, int], str], top: float) -> None:
     """A column with a cell for every layer, in the colour of its group."""
     from matplotlib.patches import Rectangle
 
-    bottom, top, left, width = 0.75, height - 1.35, 0.55, 0.42
+    bottom, left, width = 0.75, 0.55, 0.42
     for number, (side, stack) in enumerate(plan.stacks.items()):
         cell = (top - bottom) / max(1, len(stack))
         cell = min(cell, 0.5)

@@ -14,7 +14,6 @@ from blueprint.component import Component, Fault, Means, Section, Site
 from blueprint.diagnosis import Problem, SpecError
 from blueprint.kinds import Block
 from blueprint.schema.faults import part_faults
-from blueprint.schema.layers import LAYERED, Depth
 from blueprint.schema.model import Model
 from blueprint.schema.spec import Spec
 from blueprint.tree import Scalar, find
@@ -56,11 +55,7 @@ class Plan:
 
     def to_plain(self, *, means: bool = True, defaults: bool = True) -> dict[str, Any]:
         """The whole plan as plain values, without what tells by which means it is computed, or without defaults."""
-        skip = LAYERED | self.model.common
-        own = {k: v for k, v in described(self.model, means, defaults).items() if k not in skip or k == "type"}
-        for key in own.keys() & type(self.model).model_fields:
-            if isinstance(getattr(self.model, key), Depth):
-                own[key] = {k: v for k, v in own[key].items() if k not in LAYERED}
+        own = self.model.to_outside(described(self.model, means, defaults))
         stacks = {
             side: [layer.to_plain(means=means, defaults=defaults) for layer in stack]
             for side, stack in self.stacks.items()
@@ -91,16 +86,16 @@ class Plan:
 
     def miniature(self) -> Plan:
         """The same structure at small widths, depths and counts: every distinct layer twice, every part once."""
-        small: dict[str, Any] = {}
-        for key, value in _SMALL.items():
-            said = getattr(self.site, key)
-            small[key] = value if said is None and key == "vocab_size" else said if said is None else min(said, value)
-        site = replace(self.site, **small, width=small["d_model"])
         kept = {side: _kept(stack) for side, stack in self.stacks.items()}
-        model = self.model.shrunk(site, {side: len(indices) for side, indices in kept.items()})
-        sites = model.sites(site)
+        fewer = self.model.with_layers({side: len(indices) for side, indices in kept.items()})
+        bounded = fewer.with_numbers(lambda key, said: None if said is None else min(said, _SMALL[key]))
+        # Parts are shrunk where the small model has them; how many tokens there are may then follow from them.
+        at = replace(bounded.site(), float32=self.site.float32)
+        model = bounded.with_parts({name: part.miniature(site) for name, part, site in bounded.parts(at)})
+        at = replace(model.site(), float32=self.site.float32)
+        sites = model.sides(at)
         stacks = {side: _fewer(stack, kept[side], sites[side]) for side, stack in self.stacks.items()}
-        return replace(self, model=model, site=site, stacks=stacks)
+        return replace(self, model=model, site=at, stacks=stacks)
 
     def __str__(self) -> str:
         from blueprint.render import plan_text
@@ -112,13 +107,15 @@ def plan(spec: Spec) -> Plan:
     """Write a spec out; raises `SpecError` for what only shows at a part's place (widths, lengths)."""
     model = spec.model
     site = model.site()
-    if site.vocab_size is None:
+    if site.vocab_size is None and model.reads_ids:
         site = replace(site, vocab_size=spec.vocab_size)
     site = replace(site, float32=kept_float32(spec))
-    filled = _filled_parts(model, site)
+    filled = model.with_parts({name: part.filled(at) for name, part, at in model.parts(site)})
+    if model.reads_ids:
+        filled = filled.with_vocabulary(site.vocab_size)
+    sites = model.sides(site)
     seen: dict[str, Block] = {}
     stacks: dict[str, tuple[PlanLayer, ...]] = {}
-    sites = model.sites(site)
     for side, stack in model.stacks().items():
         layers = []
         for layer in stack.layer_list(sites[side]):
@@ -177,12 +174,6 @@ def _described(value: Any, means: bool, defaults: bool) -> Any:
         return {key: _described(item, means, defaults) for key, item in value.items()}
     # 1 and 1.0 are the same number, and must hash alike.
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-def _filled_parts(model: Model, site: Site) -> Model:
-    filled = model.with_parts({name: part.filled(at) for name, part, at in model.parts(site)})
-    known = "vocab_size" in type(model).model_fields
-    return filled.model_copy(update={"vocab_size": site.vocab_size}) if known else filled
 
 
 def _placed(spec: Spec, fault: Fault) -> Problem:

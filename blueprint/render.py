@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from blueprint.component import Component, Section, Site
@@ -51,40 +51,65 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def _model_line(plan: Plan) -> str:
-    site = plan.site
     depths = {side: len(stack) for side, stack in plan.stacks.items()}
     layers = ", ".join(f"{count} {side + ' ' if len(depths) > 1 else ''}layers" for side, count in depths.items())
+    return _SIGN.join([f"{plan.model.spec_name} of {layers}", *side_facts(plan, site_facts)])
+
+
+def side_facts(plan: Plan, facts: Callable[[Site], list[str]]) -> list[str]:
+    """What `facts` tells of the sites of all stacks, and then of each what it does not tell of all."""
+    each = {side: facts(site) for side, site in plan.model.sides(plan.site).items()}
+    first = next(iter(each.values()))
+    same = [fact for fact in first if all(fact in own for own in each.values())]
+    differ = {side: ", ".join(fact for fact in own if fact not in same) for side, own in each.items()}
+    return [*same, *(f"{side}: {own}" for side, own in differ.items() if own)]
+
+
+def site_facts(site: Site) -> list[str]:
+    """The numbers of a stack."""
     facts = [
-        f"{plan.model.spec_name} of {layers}",
         f"d_model {site.d_model}",
         f"vocab_size {site.vocab_size}" if site.vocab_size else "",
         f"max_length {site.max_length}" if site.max_length else "no longest length",
-        "" if len(depths) > 1 else "causal" if site.causal else "bidirectional",
+        "causal" if site.causal else "bidirectional",
     ]
-    return _SIGN.join(fact for fact in facts if fact)
+    return [fact for fact in facts if fact]
 
 
 def _rows(plan: Plan) -> Iterator[tuple[str, str]]:
     """(name, what it is) of every line, in the order data takes."""
-    beside = {name: part for name, part, _ in plan.model.parts(plan.site)}
-    for side in plan.stacks:
-        before, after = around(plan, side)
-        yield from ((name, summary(beside.pop(name))) for name in before)
+    several = len(plan.stacks) > 1
+    for names, side, after in outside(plan):
+        for name, part in names:
+            yield name, summary(part)
         for of, indices, layer in groups(plan):
             if of == side:
-                yield from _group_rows(f"{side} " if len(plan.stacks) > 1 else "", indices, layer, plan)
-        yield from ((name, summary(beside.pop(name))) for name in after)
-    for name, part in beside.items():
-        yield name, summary(part)
+                yield from _group_rows(f"{side} " if several else "", indices, layer, plan)
+        for name, part in after:
+            yield name, summary(part)
     if plan.site.float32:
         yield "in float32", ", ".join(sorted(plan.site.float32))
 
 
-def around(plan: Plan, side: str) -> tuple[list[str], list[str]]:
-    """The names of the parts before and after the layers of a stack; what comes after all stacks is no one's."""
-    names = [name for name, _, _ in plan.model.parts(plan.site)]
-    own = [name for name in names if name.startswith(f"{side}.")] if len(plan.stacks) > 1 else names[:1]
-    return own[:1], own[1:]
+Named = list[tuple[str, Component]]
+
+
+def outside(plan: Plan) -> list[tuple[Named, str, Named]]:
+    """The parts outside the layers, as those before and those after the layers of every side.
+
+    The first part is what a stack begins with. Parts of one side are named after it; others stand after all layers.
+    """
+    rest = [(name, part) for name, part, _ in plan.model.parts(plan.site)]
+    out: list[tuple[Named, str, Named]] = []
+    for side in plan.stacks:
+        own = [each for each in rest if each[0].startswith(f"{side}.")]
+        rest = [each for each in rest if each not in own]
+        out.append((own[:1], side, own[1:]))
+    if not out[0][0]:
+        out[0] = (rest[:1], out[0][1], out[0][2])
+        rest = rest[1:]
+    out[-1] = (*out[-1][:2], [*out[-1][2], *rest])
+    return out
 
 
 def groups(plan: Plan) -> list[tuple[str, list[int], PlanLayer]]:

@@ -59,10 +59,11 @@ class Site:
 
     `d_model` is the stream's width, `width` the width of what this part works on (a head, say); `layer` counts from 0
     of `layers`; `heads`, `kv_heads`, `head_dim` and `value_dim` are set inside an attention, `table`, the width of the
-    embedding's token table (None: there is none), for a head; `float32` names the roles that compute in float32 under a
-    16-bit precision (None: there is no such precision to keep them from). `memory` is the width of another stack's
-    output that layers of this one may read (None: there is none); where `across` is true, the part reads it in place of
-    the tokens beside its own.
+    embedding's token table (None: there is none), for a head; `ids` tells whether the tokens are ids (else: parts of an
+    image, say), `extra` holds what only one kind of part is told; `float32` names the roles that compute in float32
+    under a 16-bit precision (None: there is no such precision to keep them from). `memory` is the width of another
+    stack's output that layers of this one may read (None: there is none); where `across` is true, the part reads it in
+    place of the tokens beside its own.
     """
 
     d_model: int
@@ -82,6 +83,7 @@ class Site:
     memory: int | None = None
     across: bool = False
     dropout: float = 0.0
+    ids: bool = True
     float32: frozenset[str] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
     #: Called with every part as it is built: (component, site, what `build` returned) -> what to use.

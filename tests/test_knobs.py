@@ -16,7 +16,7 @@ import torch
 import blueprint as bp
 from blueprint.component import Section
 from blueprint.inference.prompt import room
-from blueprint.model.trial import run
+from blueprint.model.inputs import sample_inputs, told_of
 from blueprint.plan import Plan
 from blueprint.registry import kinds, member, names
 from blueprint.schema.shape import Shape, fields
@@ -61,6 +61,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "masked_language_model.width": {"tie": False},
     "tokens.project": {"width": 12, "token_types": 2},
     "tokens.projection_bias": {"width": 12},
+    "attention.norm": {"heads": 4, "feed_forward": "mlp"},
     "yarn": YARN,
     "yarn.mscale": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
     "yarn.mscale_all_dim": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
@@ -98,26 +99,34 @@ OTHERS: dict[str, list[Any]] = {
     "disentangled.terms": [["c2p"], ["p2c"]],
     "disentangled.buckets": [6, None],
     "disentangled.max_distance": [12],
+    "dual_encoder.text.embedding": [{"type": "tokens", "scale": 2}],
+    "dual_encoder.image.embedding": [{"image_size": 12, "patch_size": 6}],
+    "dual_encoder.image.pool": ["last", "mean", "first_and_mean", {"type": "attention", "heads": 4}],
     "longrope.short_factor": [[2.0] * 32],
     "longrope.long_factor": [[2.0] * 32],
     "rope.theta": [100.0],
     "rope.fraction": [0.25],
 }
 
-# An encoder's layers are spoken of as a decoder's are, and so are those of an encoder-decoder, on each side and both.
-SIDES = ("", "encoder.", "decoder.")
+# The layers of an encoder, of either side of an encoder-decoder and of both, and of the towers of a dual encoder, are
+# spoken of as a decoder's are.
+STACKS = ("encoder.", "encoder_decoder.", "dual_encoder.")
+SIDES = {"encoder_decoder.": ("", "encoder.", "decoder."), "dual_encoder.": ("text.", "image.")}
 for _table in (BESIDE, OTHERS):
     for _knob, _said in [each for each in _table.items() if each[0].startswith("decoder.")]:
         _key = _knob.removeprefix("decoder.")
-        _table.setdefault(f"encoder.{_key}", _said)
-        for _side in SIDES:
-            _there = {f"{_side}{key}": value for key, value in _said.items()} if isinstance(_said, dict) else _said
-            _table.setdefault(f"encoder_decoder.{_side}{_key}", _there)
+        for _model in STACKS:
+            for _side in SIDES.get(_model, ("",)):
+                _there = {f"{_side}{key}": value for key, value in _said.items()} if isinstance(_said, dict) else _said
+                _table.setdefault(f"{_model}{_side}{_key}", _there)
 # A parallel block reads no memory.
 for _side in ("", "decoder."):
     OTHERS[f"encoder_decoder.{_side}block"] = [
         {"type": "sequential", "placement": "sandwich", "attention": {"heads": 4}}
     ]
+
+#: Keys that may be said of other stacks and of these never: an image has as many tokens as it has patches.
+REFUSED = {"dual_encoder.image.max_length", "dual_encoder.image.vocab_size"}
 
 #: Keys that change how the model is computed, not what it is: these, and only these, leave the hash as it is.
 HOW = {"multi_head.backend", "latent.backend"}
@@ -134,7 +143,9 @@ PARTS = [(kind, name) for kind in kinds() if set(MODEL) <= set(CHECKS.get(kind, 
 def keys(cls: type[Section], path: str = "") -> Iterator[tuple[str, Shape]]:
     """Every key of a component, those of its sections included; what stands in its slots has a turn of its own."""
     for key, shape in fields(cls).items():
-        yield f"{path}{key}", shape
+        # A section that must be there is what its keys are.
+        if shape.form != "section" or shape.optional or shape.default is not None:
+            yield f"{path}{key}", shape
         if shape.form == "section":
             assert shape.cls is not None
             yield from keys(shape.cls, f"{path}{key}.")
@@ -203,13 +214,18 @@ def model_of(said: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
             parameter.add_(0.3 * torch.randn(parameter.shape, generator=noise))
     ids = torch.randint(TINY["vocab_size"] // 2, (2, LENGTH), generator=torch.Generator().manual_seed(1))
     documents = torch.arange(LENGTH).div(LENGTH // 3, rounding_mode="floor").expand(2, -1)
+    given = sample_inputs(plan, 2, LENGTH, generator=torch.Generator().manual_seed(1))
+    if "input_ids" in given:
+        given["input_ids"] = ids
     with torch.no_grad():
-        seen["output"] = run(model.eval(), ids).logits
-        seen["output of few"] = run(model, ids[:, : LENGTH // 3]).logits
-        if "encodes" not in plan.model.traits:
-            seen["output of documents"] = model(ids, segment_ids=documents).logits
+        told = told_of(plan.model)
+        seen["output"] = model.eval()(**given).logits
+        if told is not None:
+            seen["output of few"] = model(**{**given, told: ids[:, : LENGTH // 3]}).logits
+        if "segment_ids" in plan.model.alongside.get(told or "", ()):
+            seen["output of documents"] = model(**given, segment_ids=documents).logits
         torch.manual_seed(0)
-        seen["output in training"] = run(model.train(), ids).logits
+        seen["output in training"] = model.train()(**given).logits
     seen["longest"] = [fits(model, length) for length in (20, 32, 48)]
     return plan, seen
 
@@ -278,6 +294,10 @@ def test_every_key_of_a_model_changes_it(kind: str, name: str, key: str) -> None
         for beside, fixed in (member(shape.kind, value["type"]).beside if _member(value, shape) else {}).items():
             put(changed, beside, fixed)
         put(changed, f"{path}.{key}", value)
+        if knob in REFUSED:
+            with pytest.raises(bp.SpecError, match=f"`{key.rpartition('.')[2]}` does nothing"):
+                bp.load(changed)
+            continue
         other, found = model_of(changed)
         what = differing(seen, found)
         if knob in HOW:
@@ -290,4 +310,4 @@ def test_every_key_of_a_model_changes_it(kind: str, name: str, key: str) -> None
 
 
 def _member(value: Any, shape: Shape) -> bool:
-    return shape.form == "slot" and isinstance(value, Mapping)
+    return shape.form == "slot" and isinstance(value, Mapping) and "type" in value

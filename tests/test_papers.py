@@ -20,6 +20,7 @@ COUNTS = {
     "bert_large": 335_141_888,
     "bloom_176b": 176_247_271_424,
     "deberta_v3_base": 183_831_552,
+    "clip_vit_b32": 151_277_313,
     "distilbert": 66_362_880,
     "gemma2_9b": 9_241_705_984,
     "gemma3_4b": 3_880_263_168,
@@ -43,6 +44,8 @@ COUNTS = {
     "t5_v1_1_base": 247_577_856,
     "transformer_base": 63_045_632,
     "transformer_big": 214_171_648,
+    "vit_base": 86_567_656,
+    "vit_large": 304_326_632,
 }
 SPECS = sorted((ROOT / "specs" / "papers").glob("*.yaml"))
 UNITS = {"M": 1e6, "B": 1e9}

@@ -11,6 +11,7 @@ import torch
 
 import blueprint as bp
 from blueprint.model.build import build_plan
+from blueprint.model.inputs import sample_inputs
 from tests.conftest import ROOT
 
 SPECS = sorted(path for path in (ROOT / "specs").rglob("*.yaml") if "families" not in path.parts)
@@ -89,8 +90,7 @@ def test_a_miniature_of_every_spec_learns(path: Path) -> None:
     assert {type(part) for _, part, _ in small.parts()} == {type(part) for _, part, _ in plan.parts()}
     model = build_plan(small)
     assert sum(p.numel() for p in model.parameters()) < 2_000_000
-    ids = torch.randint(0, 50, (2, 16))
-    out = model(ids)
+    out = model(**sample_inputs(small, 2, 16, generator=torch.Generator().manual_seed(0)))
     out.logits.float().square().mean().backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
 

@@ -71,6 +71,7 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
         cache_bytes=whole,
         memory=Memory(held, gradients, state, step.get("activations")),
         unknown=unknown,
+        tokens=_tokens(written, length),
     )
 
 
@@ -84,6 +85,10 @@ def _activations(spec: Spec, written: Plan, length: int, batch: int) -> dict[str
 def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | None:
     """The length to measure at."""
     longest = written.site.max_length
+    if not written.model.reads_ids:
+        if length is not None and length != longest:
+            raise ValueError(f"{length} tokens: an input of this model is always {longest}, whatever it shows")
+        length = longest
     if length is None:
         length = spec.data.length if spec.data and spec.data.length else longest
     if batch < 1 or (length is not None and length < 1):
@@ -95,6 +100,12 @@ def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | 
                     f"{length} tokens: the model's {part.spec_name} {part.kind} end at max_length {longest}"
                 )
     return length
+
+
+def _tokens(written: Plan, length: int | None) -> int | None:
+    """Tokens of one sample in all stacks: as many as said where they are ids, as many as there always are elsewhere."""
+    each = [length if site.ids else site.max_length for site in written.model.sides(written.site).values()]
+    return None if None in each else sum(count for count in each if count is not None)
 
 
 def _cache(

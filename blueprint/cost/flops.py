@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from blueprint.model.build import build_plan
-from blueprint.model.trial import run
+from blueprint.model.inputs import sample_inputs
 from blueprint.ops import Meter
 from blueprint.plan import Plan
 
@@ -18,9 +17,9 @@ def operations(plan: Plan, length: int, batch: int) -> dict[str, int]:
     counts twice its forward: two products for each of its two.
     """
     model = build_plan(plan, device="meta").train()
-    ids_BT = torch.zeros(batch, length, dtype=torch.int64, device="meta")
+    inputs = sample_inputs(plan, batch, length, device="meta")
     with Meter() as meter, FlopCounterMode(display=False) as counter:
-        out = run(model, ids_BT)
+        out = model(**inputs)
         attention, forward = meter.flops, counter.get_total_flops()
         (out.logits.sum() + sum(term.sum() for term in out.terms.values())).backward()
         both = counter.get_total_flops()

@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from blueprint.model.build import build_plan, with_hook
-from blueprint.model.trial import run, trial_batch, trial_labels
+from blueprint.model.inputs import given_of
+from blueprint.model.trial import trial_batch
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
 
@@ -57,7 +58,8 @@ Loss = Callable[[Any, dict[str, Tensor]], tuple[Tensor, Any]]
 
 def plain_loss(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
     """A loss that costs next to nothing: for what a layer adds, the objective does not matter."""
-    return run(model, batch["input_ids"], logits=False).hidden.sum(), {}
+    out = model(**given_of(model, batch), logits=False)
+    return out.hidden.sum() + sum(each.sum() for each in out.vectors.values()), {}
 
 
 def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss) -> dict[str, int]:
@@ -67,10 +69,10 @@ def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss
     with FakeTensorMode(allow_non_fake_inputs=True), torch.random.fork_rng(devices=()):
         model = plan.model.build(plan.site)(plan).train()
         _retype(model, dtypes)
-        ids_BT = torch.zeros(batch, length, dtype=torch.int64)
+        inputs = trial_batch(plan, batch, length)
         with Ledger(model) as ledger:
             with computing(spec.trainer.precision):
-                loss, _ = objective(model, {**trial_batch(plan, ids_BT), "labels": trial_labels(plan, ids_BT)})
+                loss, _ = objective(model, inputs)
             ledger.begin_backward()
             loss.backward()
             del loss

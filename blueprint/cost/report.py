@@ -96,13 +96,16 @@ class Cost:
     cache_bytes: int | None
     memory: Memory
     unknown: dict[str, str] = field(default_factory=dict)
+    #: Tokens of one sample in all stacks, where they are more than `length`.
+    tokens: int | None = None
 
     @property
     def flops_per_token(self) -> float | None:
         """Operations of a forward for each token."""
-        if self.flops_forward is None or self.length is None:
+        tokens = self.tokens or self.length
+        if self.flops_forward is None or tokens is None:
             return None
-        return self.flops_forward / (self.batch * self.length)
+        return self.flops_forward / (self.batch * tokens)
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready values: counts, operations and bytes as plain numbers."""

@@ -11,8 +11,10 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from blueprint.inference.beam import Beams, search
+from blueprint.inference.ends import Ends
 from blueprint.inference.generate import steps
-from blueprint.inference.prompt import continues
+from blueprint.inference.prompt import Prompt, continues, reads_source
 from blueprint.inference.sampling import Sampling
 
 Reason = Literal["end", "stop", "length"]
@@ -21,22 +23,28 @@ _BROKEN = "�"  # what a decoder writes for bytes that are no character, or not
 
 @dataclass(frozen=True)
 class Completion:
-    """New text, how many tokens were drawn, and what ended it: the `end` token, a `stop` string or the `length`."""
+    """New text, how many tokens were drawn, and what ended it: the `end` token, a `stop` string or the `length`.
+
+    `score` is what a beam search found it worth (`Beams`), None where it was drawn.
+    """
 
     text: str
     tokens: int
     reason: Reason
+    score: float | None = None
 
 
 class TextGenerator:
     """Continues text with a model and its tokenizer (`encode`, `decode`, `eos_id`, and `decode_bytes` if it has it).
 
-    Raises ValueError for a model that continues no text.
+    A model that reads a source takes the prompt as that, and what it writes is the new text; `start_id` is the id that
+    it begins with, where its spec's objective does not say. Raises ValueError for a model that continues no text.
     """
 
-    def __init__(self, model: nn.Module, tokenizer: Any) -> None:
+    def __init__(self, model: nn.Module, tokenizer: Any, start_id: int | None = None) -> None:
         continues(model)
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.start_id = model, tokenizer, start_id
+        self.reads_source = reads_source(model)
 
     def stream(
         self, prompt: str, *, max_new_tokens: int = 256, sampling: Sampling | None = None, stop: Sequence[str] = ()
@@ -51,7 +59,8 @@ class TextGenerator:
         ids, end = self._prompt(prompt), self.tokenizer.eos_id
         pieces, held, said, count = self._decoder(ids), "", [], 0
         reason: Reason = "length"
-        with closing(steps(self.model, torch.tensor([ids]), sampling or Sampling(), max_new_tokens)) as drawn:
+        drawing = steps(self.model, torch.tensor([ids]), sampling or Sampling(), max_new_tokens, start_id=self.start_id)
+        with closing(drawing) as drawn:
             for ids_1 in drawn:
                 new = int(ids_1)
                 count += 1
@@ -90,8 +99,22 @@ class TextGenerator:
                 completion: Completion = done.value
                 return completion
 
+    def best(
+        self, prompt: str, beams: Beams, *, max_new_tokens: int = 256, repetition_penalty: float | None = None
+    ) -> Completion:
+        """The best text that a beam search finds; errors as for `stream`."""
+        ids, end = self._prompt(prompt), self.tokenizer.eos_id
+        begun = Prompt.of(self.model, torch.tensor([ids]), new=max_new_tokens, start_id=self.start_id)
+        found = search(self.model, begun, beams, max_new_tokens, Ends(1, end), repetition_penalty)
+        new = found.ids_BRN[0, 0, : int(found.length_BR[0, 0])].tolist()
+        ended = end is not None and new[-1:] == [end]
+        pieces = self._decoder(ids)
+        text = "".join([*map(pieces, new[:-1] if ended else new), pieces(None)])
+        return Completion(text, len(new), "end" if ended else "length", float(found.score_BR[0, 0]))
+
     def _prompt(self, prompt: str) -> list[int]:
-        ids = [int(each) for each in self.tokenizer.encode(prompt)]
+        begins = source_ids if self.reads_source else _ids
+        ids = begins(self.tokenizer, prompt)
         if ids:
             return ids
         if self.tokenizer.eos_id is None:
@@ -101,7 +124,16 @@ class TextGenerator:
     def _decoder(self, prompt: list[int]) -> Callable[[int | None], str]:
         if hasattr(self.tokenizer, "decode_bytes"):
             return _from_bytes(self.tokenizer.decode_bytes)
-        return _from_text(self.tokenizer.decode, prompt)
+        return _from_text(self.tokenizer.decode, [] if self.reads_source else prompt)
+
+
+def source_ids(tokenizer: Any, text: str) -> list[int]:
+    """The ids of a source, its end with them, as sources are given in training."""
+    return [*_ids(tokenizer, text), *([] if tokenizer.eos_id is None else [int(tokenizer.eos_id)])]
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    return [int(each) for each in tokenizer.encode(text)]
 
 
 def _from_bytes(decode_bytes: Callable[[list[int]], bytes]) -> Callable[[int | None], str]:

@@ -18,7 +18,6 @@ from typing import Any
 from torch import nn
 
 from blueprint.cost.units import count
-from blueprint.diagnosis import Problem
 from blueprint.files import write_atomic
 from blueprint.interop import record as records
 from blueprint.interop.config import NAME, Config, FamilyError, read_config
@@ -31,6 +30,7 @@ from blueprint.interop.record import Kept, Record, find_record
 from blueprint.interop.rules import read_rules
 from blueprint.interop.safetensors_io import SINGLE, open_checkpoint
 from blueprint.interop.safetensors_out import Out, sharded, shards
+from blueprint.interop.solve import solve
 from blueprint.interop.template import Filled, fill
 from blueprint.interop.transfer import Sinks, Tensor, move_out
 from blueprint.model.build import build_plan
@@ -205,12 +205,9 @@ def _config(subject: Subject, plan_hash: str, family: str | Path | None) -> tupl
         filled = fill(origin.family, origin.config, origin.record.ignore)
         if filled.plan.hash == plan_hash:
             return origin, filled, "as it came"
-    from blueprint.interop.solve import solve
-
-    start = origin.config.plain if origin is not None and same else None
-    filled = solve(subject.spec, asked or (origin.family if origin is not None else None), start)
-    if filled.plan.hash != plan_hash:
-        raise FamilyError([Problem("export", "the config that was solved for gives another model")])
+    known = origin if same else None
+    start, ignore = (None, ()) if known is None else (known.config.plain, tuple(known.record.ignore))
+    filled = solve(subject.spec, asked or (origin.family if origin is not None else None), start, ignore)
     return None, filled, "solved for"
 
 
@@ -289,12 +286,11 @@ def _beside(folder: Path, config: Config, dtype: str | None, origin: Origin | No
     if origin is not None:
         for path in records.beside(origin.beside):
             shutil.copyfile(path, folder / path.name)
+        if _format_of(origin.record.outs()) == dtype:
+            return
     values = dict(config.plain)
-    said = next((name for name in _FORMAT_FIELDS if name in values), _FORMAT_FIELDS[0])
-    if dtype is not None and values.get(said) != dtype:
-        values[said] = dtype
-    elif origin is not None:
-        return
+    if dtype is not None:
+        values[next((name for name in _FORMAT_FIELDS if name in values), _FORMAT_FIELDS[0])] = dtype
     write_atomic(folder / NAME, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 

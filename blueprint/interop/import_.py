@@ -38,7 +38,7 @@ from blueprint.interop.transfer import move_in, same_bits
 from blueprint.model.build import build_plan
 from blueprint.model.face import build
 from blueprint.schema.spec import Spec
-from blueprint.training.folder import lock, write_json
+from blueprint.training.folder import lock, said_start, write_json
 
 #: Told after every move: bytes moved, bytes in all, and a name of ours.
 Progress = Callable[[int, int, str], None]
@@ -155,6 +155,7 @@ def import_hf(
         for move in ready.moves.moves:
             move_in(move, ready.checkpoint.tensors, ready.ours, sink)
     model.imported = Live(Path(path), ready.filled.family, ready.filled.config, ready.record)  # type: ignore[assignment]
+    model.start_id = said_start(Path(path))  # type: ignore[assignment]
     return spec, model
 
 

@@ -27,6 +27,9 @@ Array = NDArray[Any]
 Shape = tuple[int, ...]
 Sizes = Mapping[str, int]
 
+#: Elements along both sides of what is copied at once, where axes change places.
+TILE = 256
+
 
 def solve(
     rearrangement: Rearrangement, left: Sequence[Shape | None], right: Sequence[Shape | None], said: Sizes
@@ -90,7 +93,19 @@ def apply(rearrangement: Rearrangement, arrays: Sequence[Array], sizes: Sizes, *
 def copy(target: tuple[tuple[str, ...], Array], source: tuple[tuple[str, ...], Array]) -> None:
     """Copy a part into the same part of another array, its axes in whichever order."""
     order = [source[0].index(name) for name in target[0]]
-    target[1][...] = source[1].transpose(order)
+    to, from_ = target[1], source[1].transpose(order)
+    axes = [axis for axis, size in enumerate(to.shape) if size > 1]
+    fast = {min(axes, key=lambda axis, array=array: abs(array.strides[axis]), default=0) for array in (to, from_)}  # type: ignore[misc]
+    if len(fast) < 2:
+        to[...] = from_
+        return
+    # What runs fast on one side runs slowly on the other: in tiles, both stay within the processor's cache.
+    one, other = sorted(fast)
+    for i in range(0, to.shape[one], TILE):
+        rows = (*(slice(None),) * one, slice(i, i + TILE))
+        for j in range(0, to.shape[other], TILE):
+            tile = (*rows, *(slice(None),) * (other - one - 1), slice(j, j + TILE))
+            to[tile] = from_[tile]
 
 
 def _walk(array: Array, axes: list[Axis], sizes: Sizes) -> Iterator[tuple[list[str], Array]]:

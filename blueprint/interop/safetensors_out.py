@@ -20,6 +20,8 @@ from blueprint.interop.safetensors_io import INDEX, ITEM, SINGLE, Array, Shape, 
 
 #: The largest file that `shards` makes.
 SHARD_BYTES = 5 * 10**9
+#: Bytes written at once: larger pieces cost the system several times as much.
+_PIECE = 1 << 20
 
 
 @dataclass
@@ -53,7 +55,7 @@ class Writer:
         data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
         at = out.start
         while data:
-            done = os.pwrite(self.handle, data[: 1 << 26], at)
+            done = os.pwrite(self.handle, data[:_PIECE], at)
             data, at = data[done:], at + done
         out.done = True
 
@@ -82,7 +84,7 @@ def _piece(source: int, at: int, target: int, to: int, size: int) -> int:
             return os.copy_file_range(source, target, min(size, 1 << 26), at, to)
         except OSError:
             pass  # not between these two file systems
-    return os.pwrite(target, os.pread(source, min(size, 1 << 20), at), to)
+    return os.pwrite(target, os.pread(source, min(size, _PIECE), at), to)
 
 
 @contextmanager

@@ -122,17 +122,31 @@ class _Walk:
 
     def model(self, proven: Plan) -> None:
         self.stacks = {side: [layer.block.to_plain() for layer in stack] for side, stack in proven.stacks.items()}
-        self.depth = len(next(iter(self.stacks.values())))
         target = {**proven.model.to_plain(), "vocab_size": proven.site.vocab_size}
-        numbers = {"d_model": target.get("d_model"), "n_layers": self.depth}
-        for key, entry in self.family.model.entries.items():
+        numbers = {"d_model": target.get("d_model")}
+        own = {side: getattr(proven.model, side, None) for side in self.stacks}
+        template = self.family.model
+        for side, blocks in self.stacks.items():
+            # What several stacks have in common is said of each; what one says of itself comes after it, and holds.
+            section = own[side]
+            whole = target if section is None else {**section.to_plain(), "layers": len(blocks)}
+            said = template.get(side)
+            for node in (template, said) if section is not None else (template,):
+                if isinstance(node, Map):
+                    known = set(target) - set(whole) if node is template else set()
+                    self.side(node, {**{key: target[key] for key in known}, **whole}, blocks, numbers)
+
+    def side(self, node: Map, target: dict[str, Any], blocks: list[Any], numbers: dict[str, Any]) -> None:
+        """What a template says of one stack and of what is around it."""
+        self.depth = len(blocks)
+        numbers = {**numbers, "d_model": target.get("d_model", numbers["d_model"]), "n_layers": self.depth}
+        for key, entry in node.entries.items():
             if key == "block":
-                self.layers(entry.value, numbers)
-            elif key in target:
+                self.layers(entry.value, blocks, numbers)
+            elif key in target and key not in self.stacks:
                 self.loose(entry.value, target[key], self.env, numbers)
 
-    def layers(self, node: Node, numbers: dict[str, Any]) -> None:
-        blocks = next(iter(self.stacks.values()))
+    def layers(self, node: Node, blocks: list[Any], numbers: dict[str, Any]) -> None:
         for index, block in enumerate(blocks):
             layer = self.env.with_(i=index, n=len(blocks))
             self.loose(node, block, layer, {**numbers, "layer": index})

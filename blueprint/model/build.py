@@ -26,7 +26,8 @@ def build_plan(plan: Plan, *, device: torch.device | str = "cpu", seed: int = 0)
         return model
     init = next((part.build(at) for name, part, at in plan.model.parts(plan.site) if name == "init"), None)
     if init is not None:
-        depths = {at.path: at.layers for at in plan.model.sites(plan.site).values()}
+        # What belongs to no stack is as deep as the model itself says.
+        depths = {at.path: at.layers for at in (plan.site, *plan.model.sides(plan.site).values())}
         initialise(model, init, seed, depths)
     return model.to(target)
 

@@ -33,11 +33,11 @@ class DecoderModel(StackModel):
         `logits=False` stops at the hidden states. Raises TypeError for an input that a decoder does not take.
         """
         unused = {
-            "pixel_values": pixel_values,
             "decoder_input_ids": decoder_input_ids,
             "decoder_attention_mask": decoder_attention_mask,
         }
-        return self.run(input_ids, attention_mask, token_type_ids, position_ids, segment_ids, state, logits, unused)
+        said = (attention_mask, token_type_ids, position_ids, segment_ids, pixel_values)
+        return self.run(input_ids, *said, state, logits, unused)
 
     @property
     def incremental(self) -> bool:

@@ -24,15 +24,15 @@ class EncoderModel(StackModel):
         decoder_attention_mask: Tensor | None = None,
         logits: bool = True,
     ) -> Output:
-        """Run ids (B, T) through the model.
+        """Run ids (B, T) through the model, or `pixel_values` (B, C, H, W), whichever its embedding takes.
 
         `attention_mask` (B, T) is 0 at padding, on whichever side; `token_type_ids` (B, T) are 0 where not said;
         `segment_ids` (B, T) number the documents of a packed sample. `logits=False` stops at the hidden states. Raises
         TypeError for an input that an encoder does not take.
         """
         unused = {
-            "pixel_values": pixel_values,
             "decoder_input_ids": decoder_input_ids,
             "decoder_attention_mask": decoder_attention_mask,
         }
-        return self.run(input_ids, attention_mask, token_type_ids, position_ids, segment_ids, None, logits, unused)
+        said = (attention_mask, token_type_ids, position_ids, segment_ids, pixel_values)
+        return self.run(input_ids, *said, None, logits, unused)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from blueprint.model.inputs import check_given
 from blueprint.model.output import ModelState, Output
 from blueprint.model.stack import Headed, Trunk
 from blueprint.ops import Flow, Memory, merge_terms
@@ -90,17 +91,19 @@ class EncoderDecoderModel(Headed):
         `state` that has seen it. `logits=False` stops at the hidden states (B, T, D). Raises TypeError for an input
         that is missing or that an encoder-decoder does not take.
         """
-        unused = {"pixel_values": pixel_values, "segment_ids": segment_ids}
-        source = {"attention_mask": attention_mask, "token_type_ids": token_type_ids, "position_ids": position_ids}
-        if input_ids is None:
-            unused |= {f"{name} without input_ids": value for name, value in source.items()}
-        given = [key for key, value in unused.items() if value is not None]
-        if decoder_input_ids is None or given:
-            what = f"no {', '.join(given)}" if given else "decoder_input_ids are missing"
-            raise TypeError(
-                "encoder-decoders take input_ids, attention_mask, token_type_ids, position_ids, decoder_input_ids, "
-                f"decoder_attention_mask and memory: {what}"
-            )
+        source = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+        }
+        target = {"decoder_input_ids": decoder_input_ids, "decoder_attention_mask": decoder_attention_mask}
+        check_given(self.plan.model, {**source, **target, "segment_ids": segment_ids, "pixel_values": pixel_values})
+        beside = [name for name, value in source.items() if value is not None]
+        if input_ids is None and beside:
+            raise TypeError(f"{', '.join(beside)} without input_ids")
+        if decoder_input_ids is None:
+            raise TypeError("decoder_input_ids are missing")
         seen = None if state is None else state.seen
         fresh = isinstance(seen, int) and seen == 0
         if (input_ids is None) == (memory is None) and (memory is not None or state is None or fresh):

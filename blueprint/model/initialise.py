@@ -22,7 +22,7 @@ def name_seed(seed: int, name: str) -> int:
 def initialise(model: nn.Module, init: Any, seed: int, depths: Mapping[str, int]) -> None:
     """Fill every weight matrix and table by `init`, zero their biases.
 
-    `depths` is the number of layers of every stack, by the path of its modules: "" for a model that is one stack.
+    `depths` is the number of layers of every stack by the path of its modules, and under "" what holds elsewhere.
 
     A module with parameters of its own and a `reset_parameters` is asked to set them, under a seed from its name; any
     other parameter keeps the value its constructor gave it.
@@ -37,9 +37,8 @@ def initialise(model: nn.Module, init: Any, seed: int, depths: Mapping[str, int]
 
 
 def _depth(path: str, depths: Mapping[str, int]) -> int:
-    """The depth of the stack that a module belongs to; the last one's for what belongs to none."""
-    own = next((depth for stack, depth in depths.items() if path.startswith(f"{stack}.")), None)
-    return [*depths.values()][-1] if own is None else own
+    """How many layers the stack has that the module at `path` is in, or the model where it is in none."""
+    return next((depth for stack, depth in depths.items() if stack and path.startswith(f"{stack}.")), depths[""])
 
 
 def _fill(path: str, module: Any, init: Any, seed: int, layers: int) -> None:

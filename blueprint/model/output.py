@@ -18,11 +18,15 @@ from blueprint.ops import Flow
 class Output:
     """`logits` (B, T, V) or None where they were not asked for, `hidden` (B, T, D), and the `terms` of all parts, named
     scalars: losses where the name ends in `_loss`, else statistics.
+
+    Of a dual encoder, `logits` are those of every image with every text (I, J), and `vectors` what they compare, of
+    length 1, by side: `text` (J, P), `image` (I, P).
     """
 
     logits: Tensor | None
     hidden: Tensor
     terms: dict[str, Tensor] = field(default_factory=dict)
+    vectors: dict[str, Tensor] = field(default_factory=dict)
 
 
 class ModelState:

@@ -13,25 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from blueprint.model.inputs import only_taken
+from blueprint.model.layers import built_layers, through
 from blueprint.model.output import ModelState, Output, default_dtype
-from blueprint.ops import Flow, cross_entropy, merge_terms
+from blueprint.ops import Flow, cross_entropy
 from blueprint.plan import Plan, PlanLayer
 
 
 class Trunk(nn.Module):
-    """An embedding, the layers of one stack and the norm after them: ids to hidden states."""
+    """An embedding, the layers of one stack and the norm after them: inputs to hidden states."""
 
     embedding: Any
 
     def assemble(self, parts: Mapping[str, Any], stack: Sequence[PlanLayer]) -> None:
         """Take the built `embedding` and `final_norm` (if any), and build the layers."""
         self.embedding = parts["embedding"]
-        made: dict[int, nn.Module] = {}
-        for layer in stack:
-            # Layers that share weights are one module; each still decodes with a state of its own.
-            if layer.weights_of == layer.site.layer:
-                made[layer.site.layer] = layer.block.build(layer.site)
-        self.layers = nn.ModuleList(made[layer.weights_of] for layer in stack)
+        self.layers = built_layers(stack)
         self.norm = parts.get("final_norm")
 
     @property
@@ -63,14 +60,10 @@ class Trunk(nn.Module):
         tokens = getattr(self.embedding, "tokens", None)
         return None if tokens is None else tokens.weight
 
-    def trunk(self, ids_BT: Tensor, flow: Flow, state: ModelState | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Ids to the hidden states (B, T, D) that the head reads, with the terms of all layers."""
-        x_BTD = self.embedding(ids_BT, flow)
-        terms: dict[str, Tensor] = {}
-        for index, layer in enumerate(self.layers):
-            x_BTD, found = layer(x_BTD, flow, None if state is None else state.layers[index])
-            if found:
-                merge_terms(terms, found)
+    def trunk(self, inputs: Tensor, flow: Flow, state: ModelState | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Inputs to the hidden states (B, T, D) after the last norm, with the terms of all layers."""
+        x_BTD = self.embedding(inputs, flow)
+        x_BTD, terms = through(self.layers, x_BTD, flow, None if state is None else state.layers)
         return (x_BTD if self.norm is None else self.norm(x_BTD)), terms
 
 
@@ -141,30 +134,37 @@ class StackModel(Trunk, Headed):
         token_type_ids: Tensor | None,
         position_ids: Tensor | None,
         segment_ids: Tensor | None,
+        pixel_values: Tensor | None,
         state: ModelState | None,
         logits: bool,
         unused: Mapping[str, Tensor | None],
     ) -> Output:
         """What `forward` of every model of one stack does; `unused` are the public face's inputs it does not take."""
-        name = self.plan.model.spec_name
-        given = [key for key, value in unused.items() if value is not None]
-        if input_ids is None or given:
-            what = f"no {', '.join(given)}" if given else "input_ids are missing"
-            raise TypeError(
-                f"{name}s take input_ids, attention_mask, token_type_ids, position_ids and segment_ids: {what}"
-            )
+        given = {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "segment_ids": segment_ids,
+            "pixel_values": pixel_values,
+            **unused,
+        }
+        taken = only_taken(self.plan.model, given)
         self.check_types(token_type_ids)
+        count = self.plan.site.max_length if input_ids is None else input_ids.shape[1]
+        assert count is not None, "an embedding says how many tokens it makes, or takes ids"
         flow = Flow.of(
-            input_ids.shape[0],
-            input_ids.shape[1],
-            input_ids.device,
+            taken.shape[0],
+            count,
+            taken.device,
             attention_mask,
             position_ids,
             segment_ids,
             seen=None if state is None else state.seen,
             token_type_ids=token_type_ids,
+            input_ids=input_ids,
         )
-        hidden_BTD, terms = self.trunk(input_ids, flow, state)
+        hidden_BTD, terms = self.trunk(taken, flow, state)
         if state is not None:
             state.advance(flow)
         return Output(self.project(hidden_BTD, flow) if logits else None, hidden_BTD, terms)

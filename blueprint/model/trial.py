@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from blueprint.component import Site
+from blueprint.model.inputs import given_of, sample_inputs, told_of
 from blueprint.ops import with_losses
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
@@ -24,29 +26,28 @@ def trial_loss(spec: Spec, site: Site) -> Loss:
     return loss
 
 
-def run(model: Any, ids_BT: Tensor, keep_BT: Tensor | None = None, **options: Any) -> Any:
-    """What a model gives for ids (B, T) of which `keep_BT` (B, T) are no padding: to one that reads a source and writes
-    a target, they are both.
+def trial_batch(
+    plan: Plan,
+    batch: int,
+    length: int,
+    *,
+    device: torch.device | str = "cpu",
+    generator: torch.Generator | None = None,
+) -> dict[str, Tensor]:
+    """Inputs as `sample_inputs` gives them, with the labels that the plan's objectives take beside them.
+
+    Labels are a class for each sequence (B,) where the head tells classes apart, else for every token (B, T) the next
+    of its row; a model that reads no ids and tells no classes apart has none.
     """
-    return model(**trial_batch(model.plan, ids_BT, keep_BT), **options)
-
-
-def trial_batch(plan: Plan, ids_BT: Tensor, keep_BT: Tensor | None = None) -> dict[str, Tensor]:
-    """The inputs that a plan's model takes, made of ids (B, T)."""
-    masks = {} if keep_BT is None else {"attention_mask": keep_BT}
-    inputs = {"input_ids": ids_BT, **masks}
-    return {**inputs, **{f"decoder_{k}": v for k, v in inputs.items()}} if "encodes" in plan.model.traits else inputs
-
-
-def trial_labels(plan: Plan, labels_BT: Tensor) -> Tensor:
-    """Labels as a plan's model takes them, made of some for every token (B, T): where its head tells classes apart,
-    one for each sequence (B,).
-    """
+    inputs = sample_inputs(plan, batch, length, device=device, generator=generator)
     classes = getattr(getattr(plan.model, "head", None), "classes", None)
-    return labels_BT if classes is None else labels_BT[:, 0].clamp(min=0) % classes
+    if classes is not None:
+        return {**inputs, "labels": (torch.arange(batch, device=device) % classes)}
+    told = told_of(plan.model)
+    return inputs if told is None else {**inputs, "labels": inputs[told].roll(-1, 1)}
 
 
 def mean_square(model: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Any]:
     """The mean square of what the head gives, with the losses of all layers."""
-    out = run(model, batch["input_ids"])
+    out = model(**given_of(model, batch))
     return with_losses(out.logits.float().square().mean(), out.terms), {}

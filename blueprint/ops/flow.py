@@ -43,6 +43,7 @@ class Flow:
     pack_BT: Tensor | None = None  # kept tokens first: packed[t] = x[pack[t]], where padding may come elsewhere
     unpack_BT: Tensor | None = None  # and back again
     type_BT: Tensor | None = None  # which kind of token each is (BERT's sentences A and B); None: all are 0
+    id_BT: Tensor | None = None  # the tokens' ids, for what looks for one of them; None: they have none
 
     @classmethod
     def of(
@@ -56,6 +57,7 @@ class Flow:
         seen: int | Tensor | None = None,
         *,
         token_type_ids: Tensor | None = None,
+        input_ids: Tensor | None = None,
         shared: Mapping[str, Any] | None = None,
         memory: Any = None,
     ) -> Flow:
@@ -105,6 +107,7 @@ class Flow:
             pack_BT=packing[0],
             unpack_BT=packing[1],
             type_BT=token_type_ids,
+            id_BT=input_ids,
         )
 
 

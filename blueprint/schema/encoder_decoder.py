@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from blueprint.component import Component, Fault, Section, Site, register, slot
+from blueprint.component import Component, Fault, Faults, Section, Site, register, rule, slot
 from blueprint.kinds import Block, Embedding, Head, Init, Norm
 from blueprint.schema.crossing import CROSS, sparse
+from blueprint.schema.embedded import layer_faults, model_site, part_site
 from blueprint.schema.faults import part_faults
-from blueprint.schema.layers import Depth, Width
+from blueprint.schema.layers import LAYERED, Depth, Width
 from blueprint.schema.merge import merge
-from blueprint.schema.model import Model, layer_faults, model_site, part_site
+from blueprint.schema.model import Model, outside_layers
 from blueprint.schema.parting import parted
 from blueprint.schema.shape import Shape
 from blueprint.section import WHOLE
@@ -39,11 +40,21 @@ class Side(Depth):
         return super().prepare(node)
 
 
+def _ids_fault(embedding: Embedding) -> Faults:
+    if embedding.takes == "input_ids":
+        return None
+    return Fault(f"both sides take ids; embedding `{embedding.spec_name}` takes {embedding.takes}", "embedding")
+
+
 class EncoderSide(Side):
     """The side that reads the source: every token sees those on both its sides."""
 
     embedding: Embedding = slot("tokens")
     """The source's ids to vectors."""
+
+    @rule("embedding")
+    def _takes_ids(embedding: Embedding) -> Faults:
+        return _ids_fault(embedding)
 
 
 class DecoderSide(Side):
@@ -53,6 +64,10 @@ class DecoderSide(Side):
 
     embedding: Embedding = slot("tokens")
     """The target's ids to vectors."""
+
+    @rule("embedding")
+    def _takes_ids(embedding: Embedding) -> Faults:
+        return _ids_fault(embedding)
 
 
 SIDES: Mapping[str, type[EncoderSide] | type[DecoderSide]] = MappingProxyType(
@@ -77,10 +92,17 @@ class EncoderDecoder(Model, Width):
     """An encoder reads a source, a decoder writes a target and looks at what the encoder made of it (Vaswani et al.,
     2017, §3.1; Sutskever et al., 2014)."""
 
-    traits: ClassVar[frozenset[str]] = frozenset({"encodes"})
+    traits: ClassVar[frozenset[str]] = frozenset({"encodes", "generates"})
     underlay: ClassVar[dict[str, str]] = {"blocks": "block", "overrides": "block", "encoder": WHOLE, "decoder": WHOLE}
     objective: ClassVar[str | None] = "seq2seq"
+    #: Fields that only say what both sides have in common, and are empty once it is written out for each.
     common: ClassVar[frozenset[str]] = frozenset(EncoderSide.model_fields) - {"norm"}
+    alongside: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+        {
+            "input_ids": ("attention_mask", "token_type_ids", "position_ids"),
+            "decoder_input_ids": ("decoder_attention_mask",),
+        }
+    )
 
     layers: PositiveInt | None = None
     """Number of layers of each side; a side may say its own."""
@@ -181,14 +203,17 @@ class EncoderDecoder(Model, Width):
         """The site of the whole model, which is that of what it writes."""
         return model_site(self.d_model, self.decoder.layers, self.longest, self.vocab_size, "decoder", True)
 
-    def sites(self, at: Site) -> dict[str, Site]:
+    def inputs(self) -> dict[str, tuple[int, ...] | None]:
+        """The source's ids and the target's."""
+        return {"input_ids": None, "decoder_input_ids": None}
+
+    def sides(self, site: Site) -> dict[str, Site]:
         """Where each side stands: the decoder beside the encoder's memory."""
-        sizes = {name: (side.layers, side.max_length) for name, side in self.stacks().items()}
-        return {name: _side_site(at, name, *sizes[name]) for name in SIDES}
+        return {name: _side_site(site, name, side.layers, side.max_length) for name, side in self.stacks().items()}
 
     def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
         """The parts outside the layers, those of a side under its name."""
-        for side, inside in self.sites(at).items():
+        for side, inside in self.sides(at).items():
             for name in ("embedding", "final_norm"):
                 part = getattr(getattr(self, side), name)
                 if part is not None:
@@ -196,22 +221,36 @@ class EncoderDecoder(Model, Width):
         yield "head", self.head, part_site("head", at, self.decoder.embedding)
         yield "init", self.init, at.child("init")
 
-    def with_parts(self, parts: Mapping[str, Any]) -> Self:
+    def with_parts(self, parts: Mapping[str, Component]) -> Self:
         """The model with other parts under the names that `parts(at)` gives them."""
-        update = {name: part for name, part in parts.items() if "." not in name}
-        for side in SIDES:
-            inside = {name.removeprefix(f"{side}."): p for name, p in parts.items() if name.startswith(f"{side}.")}
-            update[side] = getattr(self, side).model_copy(update=inside)
-        return self.model_copy(update=update)
+        sides: dict[str, dict[str, Any]] = {
+            side: {name.removeprefix(f"{side}."): part for name, part in parts.items() if name.startswith(f"{side}.")}
+            for side in SIDES
+        }
+        return self._with_sides(sides, {name: part for name, part in parts.items() if "." not in name})
 
-    def shrunk(self, at: Site, depths: Mapping[str, int]) -> Self:
-        """The model at a small site, with as many layers on each side."""
-        update: dict[str, Any] = {"d_model": at.d_model, "vocab_size": at.vocab_size}
-        for name, side in self.stacks().items():
-            longest = None if side.max_length is None else min(side.max_length, at.max_length or side.max_length)
-            update[name] = side.model_copy(update={"layers": depths[name], "max_length": longest})
-        small = self.model_copy(update=update)
-        return small.with_parts({name: part.miniature(site) for name, part, site in small.parts(at)})
+    def with_numbers(self, change: Callable[[str, Any], Any]) -> Self:
+        """The model with `change(key, value)` in place of the numbers that bound what it and each side take."""
+        own = {key: change(key, getattr(self, key)) for key in ("d_model", "vocab_size")}
+        lengths = {name: {"max_length": change("max_length", side.max_length)} for name, side in self.stacks().items()}
+        return self._with_sides(lengths, own)
+
+    def with_layers(self, layers: Mapping[str, int]) -> Self:
+        """The model with sides of other depths."""
+        return self._with_sides({side: {"layers": count} for side, count in layers.items()})
+
+    def _with_sides(self, changes: Mapping[str, dict[str, Any]], own: Mapping[str, Any] = MappingProxyType({})) -> Self:
+        sides = self.stacks()
+        return self.model_copy(
+            update={**own, **{name: sides[name].model_copy(update=each) for name, each in changes.items()}}
+        )
+
+    def to_outside(self, plain: dict[str, Any]) -> dict[str, Any]:
+        """What tells of the model in its plain values, without that which its written-out layers tell."""
+        skip = LAYERED | self.common
+        return {
+            key: outside_layers(value) if key in SIDES else value for key, value in plain.items() if key not in skip
+        }
 
     @classmethod
     def site_faults(cls, values: dict[str, Any]) -> Iterator[Fault]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
-from pydantic import PositiveInt
-
-from blueprint.component import Component, Fault, Site, register, slot
+from blueprint.component import Component, Fault, Faults, Site, register, rule, slot
 from blueprint.kinds import Embedding, Head, Init
-from blueprint.schema.faults import known_at, part_faults
-from blueprint.schema.layers import COMMON, Depth, Stack, layer_site, variants
-from blueprint.unknown import UNKNOWN, NotKnown
+from blueprint.schema.embedded import Embedded
+from blueprint.schema.layers import LAYERED, Depth
+
+#: Numbers of a stack that a small model has smaller.
+BOUNDS = ("d_model", "vocab_size", "max_length")
 
 
 class Model(Component, kind="model"):
@@ -23,8 +24,12 @@ class Model(Component, kind="model"):
 
     #: The objective of a spec that says none: what such a model is usually trained by, or None.
     objective: ClassVar[str | None] = None
-    #: Fields that only say what several stacks have in common, and are empty once it is written out for each.
-    common: ClassVar[frozenset[str]] = frozenset()
+    #: Where a spec says how many ids the model knows, below `model`.
+    vocabulary_at: ClassVar[str] = "vocab_size"
+    #: What of the public face may stand beside an input, by the input's name.
+    alongside: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+        {"input_ids": ("attention_mask", "token_type_ids", "position_ids", "segment_ids")}
+    )
 
     @property
     def pooled(self) -> bool:
@@ -50,32 +55,47 @@ class Model(Component, kind="model"):
         """Where the model's own parts stand."""
         raise TypeError(f"model `{self.spec_name}` has no site")
 
-    def sites(self, at: Site) -> dict[str, Site]:
-        """Where every stack stands, by side, in a model at `at`."""
-        return dict.fromkeys(self.stacks(), at)
+    @property
+    def reads_ids(self) -> bool:
+        """Whether anything that goes in is ids, so that there is a vocabulary."""
+        return "input_ids" in self.inputs()
 
-    def with_parts(self, parts: Mapping[str, Any]) -> Self:
-        """The model with other parts under the names that `parts(at)` gives them."""
+    def inputs(self) -> dict[str, tuple[int, ...] | None]:
+        """What the forward is given, by name: the shape of one, the batch aside, or None for ids (B, T)."""
+        return {"input_ids": None}
+
+    def sides(self, site: Site) -> dict[str, Site]:
+        """The sites of the stacks, where `site` is the model's."""
+        return dict.fromkeys(self.stacks(), site)
+
+    def with_parts(self, parts: Mapping[str, Component]) -> Self:
+        """The model with other parts outside the layers, by the names that `parts(at)` gives them."""
         return self.model_copy(update=dict(parts))
 
-    def shrunk(self, at: Site, depths: Mapping[str, int]) -> Self:
-        """The model at a small site, with as many layers in each stack."""
-        small = {name: part.miniature(site) for name, part, site in self.parts(at)}
-        sizes = {"d_model": at.d_model, "vocab_size": at.vocab_size, "max_length": at.max_length}
-        if len(depths) == 1:
-            (sizes["layers"],) = depths.values()
-        return self.with_parts({**small, **{k: v for k, v in sizes.items() if k in type(self).model_fields}})
+    def with_numbers(self, change: Callable[[str, Any], Any]) -> Self:
+        """The model with `change(key, value)` in place of the numbers of its stacks that bound what they take."""
+        fields = type(self).model_fields
+        return self.model_copy(update={key: change(key, getattr(self, key)) for key in BOUNDS if key in fields})
+
+    def with_vocabulary(self, size: int | None) -> Self:
+        """The model with so many ids known to it."""
+        return self.model_copy(update={"vocab_size": size} if "vocab_size" in type(self).model_fields else {})
+
+    def with_layers(self, layers: Mapping[str, int]) -> Self:
+        """The model with other numbers of layers, by side."""
+        (count,) = layers.values()
+        return self.model_copy(update={"layers": count})
+
+    def to_outside(self, plain: dict[str, Any]) -> dict[str, Any]:
+        """What tells of the model in its plain values, without that which its written-out layers tell."""
+        return outside_layers(plain)
 
 
-class OneStack(Model, Stack):
+class OneStack(Embedded, Model):
     """A model of one stack between an embedding and a head: what decoders and encoders have in common."""
 
-    side: ClassVar[str]
+    outside: ClassVar[tuple[str, ...]] = ("embedding", "final_norm", "head", "init")
 
-    vocab_size: PositiveInt | None = None
-    """Number of tokens the model knows; taken from the tokenizer where there is one."""
-    embedding: Embedding = slot("tokens")
-    """Ids to vectors."""
     head: Head = slot("language_model")
     """Vectors to the output."""
     init: Init = slot("normal")
@@ -85,59 +105,16 @@ class OneStack(Model, Stack):
         """The one stack, by its side."""
         return {self.side: self}
 
-    def site(self) -> Site:
-        """The site of the whole model."""
-        return model_site(self.d_model, self.layers, self.max_length, self.vocab_size, self.side, self.causal)
+    def inputs(self) -> dict[str, tuple[int, ...] | None]:
+        """What the embedding takes."""
+        return {self.embedding.takes: self.embedding.input_shape}
 
-    def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
-        """The parts outside the layers."""
-        for name in ("embedding", "final_norm", "head", "init"):
-            part = getattr(self, name)
-            if part is not None:
-                yield name, part, part_site(name, at, self.embedding)
-
-    @classmethod
-    def site_faults(cls, values: dict[str, Any]) -> Iterator[Fault]:
-        """What is wrong with parts where they stand, as far as what is known allows; for the reader."""
-        numbers = ("d_model", "layers", "max_length", "vocab_size")
-        known = {name: values.get(name, UNKNOWN) for name in numbers}
-        at = model_site(**known, side=cls.side, causal=values.get("causal", UNKNOWN))
-        for name in ("embedding", "final_norm", "head", "init"):
-            if values.get(name) is not None:
-                yield from part_faults(values[name], part_site(name, at, values.get("embedding", UNKNOWN)), name)
-        yield from layer_faults(values, at)
-
-
-def layer_faults(values: Mapping[str, Any], at: Site) -> Iterator[Fault]:
-    """What is wrong with a stack's layers where they stand; `values` is what is known of the stack by field."""
-    pattern, overrides = values.get("pattern", []), values.get("overrides", {})
-    layers = values.get("layers")
-    names = variants(layers, pattern, overrides) if layers is not None else []
-    blocks: dict[str, Any] = {COMMON: values.get("block")}
-    blocks |= {f"blocks.{k}": v for k, v in values.get("blocks", {}).items()}
-    blocks |= {f"overrides.{k}": v for k, v in overrides.items()}
-    for name, block in blocks.items():
-        # A block is judged at the first layer that uses it; one that no layer uses has its own fault.
-        index = names.index(name) if name in names else 0
-        if block is not None and (name in names or name == COMMON or not names):
-            yield from part_faults(block, layer_site(at, values.get("layers", UNKNOWN), index), name)
-    yield from _positions_twice(values.get("embedding"), blocks, names or list(blocks))
-
-
-def _positions_twice(embedding: Any, blocks: dict[str, Any], names: list[str]) -> Iterator[Fault]:
-    """Absolute positions in the embedding beside positions in an attention: two answers to one question."""
-    table = known_at(embedding, "positions")
-    if table is None:
-        return
-    for name in (name for name in blocks if name in names):
-        position = known_at(blocks.get(name), "attention", "position")
-        if position is not None and "positional" in position.traits:
-            yield Fault(
-                f"`{position.spec_name}` positions in the attention stand beside `{table.spec_name}` positions "
-                "in the embedding: a token's place would be told twice",
-                f"{name}.attention.position",
-                "say `position: none` here, or `positions: null` in the embedding",
-            )
+    @rule("head", "embedding")
+    def _head_of_ids(head: Head, embedding: Embedding) -> Faults:
+        if "vocabulary" in head.traits and embedding.takes != "input_ids":
+            what = f"embedding `{embedding.spec_name}` takes {embedding.takes}, of which there is no vocabulary"
+            return Fault(f"head `{head.spec_name}` gives logits over a vocabulary; {what}", "head", "say another head")
+        return None
 
 
 @register("decoder")
@@ -147,6 +124,12 @@ class Decoder(OneStack):
     traits: ClassVar[frozenset[str]] = frozenset({"generates"})
     side: ClassVar[str] = "decoder"
     objective: ClassVar[str | None] = "causal"
+
+    @rule("embedding")
+    def _continues_ids(embedding: Embedding) -> Faults:
+        if embedding.takes != "input_ids":
+            return f"a decoder continues ids; embedding `{embedding.spec_name}` takes {embedding.takes}"
+        return None
 
     def build(self, at: Site) -> Any:
         """Modules are built from the plan, which has the layers written out."""
@@ -171,26 +154,6 @@ class Encoder(OneStack):
         return EncoderModel
 
 
-def part_site(name: str, at: Site, embedding: Any) -> Site:
-    """The site of a part outside the layers; a head is told how wide the table is that it may tie to."""
-    if name != "head":
-        return at.child(name)
-    try:
-        return at.child(name, table=embedding.table_width(at))
-    except NotKnown:
-        return at.child(name, table=UNKNOWN)
-
-
-def model_site(
-    d_model: int, layers: int, max_length: int | None, vocab_size: int | None, side: str, causal: bool
-) -> Site:
-    """The site a model's parts are built at."""
-    return Site(
-        d_model=d_model,
-        width=d_model,
-        max_length=max_length,
-        vocab_size=vocab_size,
-        layers=layers,
-        side=side,
-        causal=causal,
-    )
+def outside_layers(plain: dict[str, Any]) -> dict[str, Any]:
+    """The plain values of a stack without those that the layers, written out, tell."""
+    return {key: value for key, value in plain.items() if key not in LAYERED}

@@ -21,10 +21,12 @@ class Pairing(Section):
         longest = model.longest
         if data.source.gives == IMAGES:
             return None
-        if data.length is None:
-            return None if longest else Fault("`length` must be said, as the model has no `max_length`", "data.length")
-        if longest is not None and data.length > longest:
-            return Fault(f"samples of {data.length} tokens do not fit the model's max_length {longest}", "data.length")
+        if data.length is None and longest is None:
+            return Fault("`length` must be said, as the model has no `max_length`", "data.length")
+        for name, what in (("length", "samples"), ("target_length", "targets")):
+            said = getattr(data, name)
+            if longest is not None and said is not None and said > longest:
+                return Fault(f"{what} of {said} tokens do not fit the model's max_length {longest}", f"data.{name}")
         return None
 
     @rule("objective", "model")
@@ -71,6 +73,18 @@ class Pairing(Section):
             f"{' or '.join(sorted(reads))}",
             "data.source",
             f"say {', or '.join(fits)}" if fits else None,
+        )
+
+    @rule("objective", "model", "data")
+    def _inputs_fit(objective: Objective | None, model: Any, data: Data | None) -> Faults:
+        ids = getattr(model, "reads_ids", True)
+        if objective is None or data is None or ids == (data.source.gives != IMAGES):
+            return None
+        given, taken = ("images", "ids of tokens")[:: 1 if ids else -1]
+        return Fault(
+            f"source `{data.source.spec_name}` gives {given}, the model's embedding takes {taken}",
+            "data.source",
+            "say `embedding: {type: patches, …}` in `model`" if ids else "choose a source of images",
         )
 
     @rule("objective", "model", "data")

@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, PrivateA
 
 from blueprint.component import Component, Fault, Faults, Section, rule, slot
 from blueprint.kinds import Objective, Optimizer, Schedule, Tokenizer
-from blueprint.schema import encoder_decoder  # noqa: F401  (registers its type)
+from blueprint.schema import encoder_decoder, towers  # noqa: F401  (they register their types)
 from blueprint.schema.data import Data
 from blueprint.schema.model import Model
 from blueprint.schema.pairing import Pairing
@@ -224,19 +224,23 @@ class Spec(Pairing):
     def _vocabulary(model: Any, tokenizer: Tokenizer | None) -> Faults:
         if not hasattr(model, "vocab_size"):
             return None
+        at = f"model.{model.vocabulary_at}"
+        if not model.reads_ids:
+            said = f"the model takes {', '.join(model.inputs())}, which no tokenizer writes"
+            return None if tokenizer is None else Fault(f"the tokenizer does nothing: {said}", "tokenizer", "remove it")
         if tokenizer is None:
             if model.vocab_size is None:
                 return Fault(
                     "`vocab_size` must be said, as there is no tokenizer to take it from",
-                    "model.vocab_size",
-                    "say `vocab_size` in `model`, or a `tokenizer`",
+                    at,
+                    f"say `vocab_size` in `{at.rpartition('.')[0]}`, or a `tokenizer`",
                 )
             return None
         needed = tokenizer.vocab_size
         if needed is not None and model.vocab_size is not None and model.vocab_size < needed:
             return Fault(
                 f"the model knows {model.vocab_size} tokens, but tokenizer `{tokenizer.spec_name}` writes {needed}",
-                "model.vocab_size",
+                at,
                 "leave `vocab_size` out to take the tokenizer's",
             )
         return None

@@ -20,6 +20,7 @@ _WIDTH = 100
 
 #: Sizes by the words that all components share: a model that learns something in minutes on a CPU.
 SIZES: dict[str, Any] = {"d_model": 256, "layers": 6, "max_length": 512, "heads": 8, "d_ff": 688, "vocab_size": 1024}
+SIZES |= {"image_size": 32, "patch_size": 4}
 
 #: What a starter says beyond what must be said: `...` leaves the choice of a member to the registry.
 SAID: dict[str, Any] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from blueprint.describe import descriptions
 from blueprint.diagnosis import SpecError
-from blueprint.testing.tiny import LENGTH, TINY, Case, place
+from blueprint.testing.tiny import LENGTH, TINY, Case, place, stacks
 
 Check = Callable[[Case], None]
 
@@ -20,18 +20,6 @@ def close(a: Any, b: Any, what: str, tolerance: float = 1e-5) -> None:
     error = (a - b).abs().max().item()
     bound = tolerance * max(1.0, b.abs().max().item())
     assert error <= bound, f"{what}: differ by {error:.2e}, allowed {bound:.2e}"
-
-
-def ask(model: Any, ids: Any, keep: Any = None, **more: Any) -> Any:
-    """What a model gives for ids (B, T) of which `keep` are no padding; one that reads a source beside what it writes
-    has always the same one.
-    """
-    if "encodes" not in model.plan.model.traits:
-        return model(ids, keep, **more)
-    import torch
-
-    source = torch.randint(TINY["vocab_size"], (8, 9), generator=torch.Generator().manual_seed(5))[: len(ids)]
-    return model(source, decoder_input_ids=ids, decoder_attention_mask=keep, **more)
 
 
 def tokens(out: Any) -> Any:
@@ -62,20 +50,30 @@ def _builds_at_several_sites(case: Case) -> None:
     from blueprint.load import load
     from blueprint.model.face import build
 
-    for overrides in (["model.layers=1"], ["model.layers=3", "model.max_length=48"]):
-        ask(build(load(case.said, overrides)), case.ids())
+    def sized(**sizes: int) -> list[str]:
+        """Sizes for every stack that says them."""
+        return [f"{path}.{key}={size}" for path in stacks(case.said) for key, size in sizes.items() if said(path, key)]
+
+    def said(path: str, key: str) -> bool:
+        node = case.said
+        for step in path.split("."):
+            node = node[step]
+        return node.get(key) is not None
+
+    for overrides in (sized(layers=1), sized(layers=3, max_length=48)):
+        build(load(case.said, overrides))(**case.inputs())
     try:
-        wide = load(case.said, ["model.d_model=64"])
+        wide = load(case.said, sized(d_model=64))
     except SpecError:
         return  # settings that fit one width alone may say so
-    ask(build(wide), case.ids())
+    build(wide)(**case.inputs())
 
 
 def _finite_gradient_to_every_parameter(case: Case) -> None:
     from blueprint.ops import with_losses
 
     model = copy.deepcopy(case.model).train()
-    out = ask(model, case.ids())
+    out = model(**case.inputs())
     assert all(term.ndim == 0 for term in out.terms.values()), "a term is a scalar: it is logged as one number"
     with_losses(out.logits.float().square().mean(), out.terms).backward()
     for name, parameter in model.named_parameters():
@@ -84,7 +82,7 @@ def _finite_gradient_to_every_parameter(case: Case) -> None:
 
 
 def _causality(case: Case) -> None:
-    if not case.model.plan.site.causal:
+    if not case.model.plan.site.causal or not case.reads_ids:
         return
     import torch
 
@@ -96,30 +94,31 @@ def _causality(case: Case) -> None:
         for each in (other, ids):
             # What is dropped in training is the same for both.
             torch.manual_seed(0)
-            found.append(tokens(ask(model, each))[:, :cut])
+            found.append(tokens(model(**case.inputs(each)))[:, :cut])
         when = " in training" if model.training else ""
         close(found[0], found[1], f"the future changes what lies before it{when}")
 
 
 def _rows_do_not_see_each_other(case: Case) -> None:
-    ids = case.ids()
-    close(
-        tokens(ask(case.model, ids[:1])),
-        tokens(ask(case.model, ids))[:1],
-        "a sequence changes with those beside it in the batch",
-    )
+    inputs = case.inputs()
+    alone = case.model(**{name: value[:1] for name, value in inputs.items()})
+    close(tokens(alone), tokens(case.model(**inputs))[:1], "a sequence changes with those beside it in the batch")
 
 
 def _padding_is_nothing(case: Case) -> None:
     import torch
 
+    if not case.reads_ids:
+        return
     ids, pad = case.ids(), 5
-    alone = ask(case.model, ids)
+    others = {name: value for name, value in case.inputs(ids).items() if name != case.told}
+    mask = case.told.replace("input_ids", "attention_mask")
+    alone = case.model(**others, **{case.told: ids})
     filler = torch.full((ids.shape[0], pad), 7)
     ones, zeros = torch.ones_like(ids), torch.zeros_like(filler)
-    right = ask(case.model, torch.cat([ids, filler], 1), torch.cat([ones, zeros], 1))
+    right = case.model(**others, **{case.told: torch.cat([ids, filler], 1), mask: torch.cat([ones, zeros], 1)})
     close(tokens(right)[:, :LENGTH], tokens(alone), "padding on the right changes the tokens before it")
-    left = ask(case.model, torch.cat([filler, ids], 1), torch.cat([zeros, ones], 1))
+    left = case.model(**others, **{case.told: torch.cat([filler, ids], 1), mask: torch.cat([zeros, ones], 1)})
     close(tokens(left)[:, pad:], tokens(alone), "padding on the left changes the tokens after it")
     for out in (left, right) if case.pooled else ():
         close(out.logits, alone.logits, "padding changes what is said of the whole sequence")
@@ -131,19 +130,25 @@ def _step_by_step_equals_at_once(case: Case) -> None:
     from blueprint.inference.generate import generate
 
     model, ids = case.model, case.ids()
-    whole = tokens(ask(model, ids))
+    whole = tokens(model(**case.inputs(ids)))
     if not model.plan.model.generates:
         with contextlib.suppress(ValueError):
             generate(model, ids, max_new_tokens=2)
             raise AssertionError("a model that does not generate went on all the same")
     elif not model.incremental:
-        assert generate(model, ids, max_new_tokens=2, temperature=0).shape[1] == LENGTH + 2
+        begun = {"decoder_input_ids": ids} if "encodes" in model.plan.model.traits else {}
+        assert generate(model, ids, max_new_tokens=2, temperature=0, **begun).shape[1] == LENGTH + 2
     if not model.incremental:
         return
+    others = {name: value for name, value in case.inputs(ids).items() if name != case.told}
+
+    def ask(some: Any, state: Any, **more: Any) -> Any:
+        return tokens(model(**others, **{case.told: some}, **more, state=state))
+
     for chunks in ([1] * LENGTH, [5, 1, 1, LENGTH - 7]):
         state, parts, start = model.new_state(ids.shape[0], LENGTH), [], 0
         for size in chunks:
-            parts.append(tokens(ask(model, ids[:, start : start + size], state=state)))
+            parts.append(ask(ids[:, start : start + size], state))
             start += size
         close(torch.cat(parts, 1), whole, f"decoding in steps of {chunks} differs from the whole")
     # Prompts of two lengths, the shorter padded on the left: its tokens then lie elsewhere than their positions say.
@@ -152,10 +157,10 @@ def _step_by_step_equals_at_once(case: Case) -> None:
     keep = torch.ones_like(first)
     keep[0, :pad] = 0
     state = model.new_state(ids.shape[0], LENGTH)
-    ask(model, first, keep, state=state)
+    ask(first, state, **{case.told.replace("input_ids", "attention_mask"): keep})
     for step in range(prompt, LENGTH):
         at = torch.tensor([step - pad, step])
-        found = tokens(ask(model, ids.gather(1, at[:, None]), state=state))[:, 0]
+        found = ask(ids.gather(1, at[:, None]), state)[:, 0]
         close(found, whole[torch.arange(2), at], "decoding after a padded prompt differs from decoding without padding")
 
 
@@ -178,12 +183,12 @@ def _state_dict_copy_and_meta(case: Case) -> None:
 
     from blueprint.model.face import build
 
-    ids, model = case.ids(), case.model
-    expected = ask(model, ids).logits
-    assert torch.equal(ask(copy.deepcopy(model), ids).logits, expected), "a deep copy computes something else"
+    inputs, model = case.inputs(), case.model
+    expected = model(**inputs).logits
+    assert torch.equal(copy.deepcopy(model)(**inputs).logits, expected), "a deep copy computes something else"
     fresh = build(case.spec).eval()
     fresh.load_state_dict(model.state_dict())
-    assert torch.equal(ask(fresh, ids).logits, expected), "weights do not survive a state dict"
+    assert torch.equal(fresh(**inputs).logits, expected), "weights do not survive a state dict"
     shapes = {name: value.shape for name, value in build(case.spec, device="meta").state_dict().items()}
     assert shapes == {name: value.shape for name, value in model.state_dict().items()}, "shapes on meta differ"
 
@@ -203,7 +208,7 @@ def _runs_in_bfloat16(case: Case) -> None:
     import torch
 
     model = copy.deepcopy(case.model).to(torch.bfloat16)
-    assert ask(model, case.ids()).logits.isfinite().all(), "bfloat16 gives values that are not finite"
+    assert model(**case.inputs()).logits.isfinite().all(), "bfloat16 gives values that are not finite"
 
 
 def _every_setting_is_read_back(case: Case) -> None:
@@ -234,7 +239,7 @@ def _a_step_moves_every_parameter_downhill(case: Case) -> None:
     before = [parameter.detach().clone() for parameter in model.parameters()]
     losses = []
     for _ in range(5):
-        loss = ask(model, case.ids()).logits.float().square().mean()
+        loss = model(**case.inputs()).logits.float().square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -245,11 +250,14 @@ def _a_step_moves_every_parameter_downhill(case: Case) -> None:
 
 
 def _loss_is_finite_and_teaches_every_parameter(case: Case) -> None:
-    model, ids = copy.deepcopy(case.model).train(), case.ids()
-    from blueprint.model.trial import trial_batch, trial_labels, trial_loss
+    import torch
 
+    from blueprint.model.trial import trial_batch, trial_loss
+
+    model = copy.deepcopy(case.model).train()
     objective = trial_loss(case.spec, case.spec.model.site())
-    loss, _ = objective(model, {**trial_batch(model.plan, ids), "labels": trial_labels(model.plan, ids.roll(-1, 1))})
+    batch = trial_batch(model.plan, 2, LENGTH, generator=torch.Generator().manual_seed(1))
+    loss, _ = objective(model, batch)
     loss.backward()
     assert loss.isfinite()
     assert loss.item() > 0

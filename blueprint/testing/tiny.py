@@ -9,12 +9,16 @@ from typing import Any
 
 from blueprint.component import Component, Section
 from blueprint.registry import member, members, names
+from blueprint.schema.json_schema import required
 from blueprint.schema.shape import Shape, fields
 from blueprint.schema.spec import Spec
 
 #: Tokens in the sequences the checks run, and the sizes of the model around the component.
 LENGTH = 12
 TINY: dict[str, Any] = {"d_model": 32, "layers": 2, "max_length": 32, "vocab_size": 61}
+
+
+Path = tuple[str, ...]
 
 
 @dataclass
@@ -53,9 +57,34 @@ class Case:
         return model.eval()
 
     @property
+    def reads_ids(self) -> bool:
+        """Whether the model is given ids, which have an order and may be padded."""
+        return self.spec.model.reads_ids
+
+    @property
     def pooled(self) -> bool:
         """Whether the model gives one output for a whole sequence."""
         return self.spec.model.pooled
+
+    @property
+    def told(self) -> str:
+        """The input of ids that the output tells of."""
+        from blueprint.model.inputs import told_of
+
+        name = told_of(self.spec.model)
+        assert name is not None, "the model takes no ids"
+        return name
+
+    def inputs(self, ids: Any = None, seed: int = 1) -> dict[str, Any]:
+        """What the model takes: `ids` (B, T), or random ones, where it tells of ids, and random others beside them."""
+        import torch
+
+        from blueprint.model.inputs import sample_inputs, told_of
+
+        ids = self.ids(seed) if ids is None else ids
+        drawn = sample_inputs(self.model.plan, *ids.shape, generator=torch.Generator().manual_seed(seed))
+        told = told_of(self.spec.model)
+        return drawn if told is None else {**drawn, told: ids}
 
     def ids(self, seed: int = 1, batch: int = 2, length: int = LENGTH) -> Any:
         """Random ids (B, T)."""
@@ -69,34 +98,68 @@ def tiny(kind: str, name: str, settings: Mapping[str, Any] | None = None) -> dic
     cls = member(kind, name)
     said: dict[str, Any] = {}
     _put(said, "sample", None)
-    path = place(kind)
-    _put(said, "model.type", name if path == ("model",) else next(iter(names("model"))))
-    for step in range(1, len(path)):
-        _require(said, path[:step])
+    path, types = _route(kind)
+    model = name if path == ("model",) else types.get(("model",), next(iter(names("model"))))
+    for step, chosen in {**types, ("model",): model}.items():
+        _put(said, f"{'.'.join(step)}.type", chosen)
+    for length in range(1, len(path)):
+        _require(said, path[:length])
     _put(said, ".".join(path), {"type": name, **(settings or cls.examples()[0])})
-    for key, value in TINY.items():
-        _put(said, f"model.{key}", value)
-    _require(said, ("model", "block", "attention"))
+    for stack, of in _stacks(("model",), member("model", model)):
+        for key, value in _bounds(of).items():
+            _put(said, f"{'.'.join(stack)}.{key}", value)
+        _require(said, (*stack, "block", "attention"))
+        _require(said, (*stack, "embedding"))
+    for key in required(member("model", model)):
+        _require(said, ("model", key))
     for where, value in cls.beside.items():
         _put(said, where, value)
     return said
 
 
+def stacks(said: Mapping[str, Any]) -> list[str]:
+    """The key paths of the stacks of a spec: `model`, or those of its towers."""
+    return [".".join(path) for path, _ in _stacks(("model",), member("model", said["model"]["type"]))]
+
+
+def _stacks(path: tuple[str, ...], cls: type[Section]) -> Iterator[tuple[tuple[str, ...], type[Section]]]:
+    """The sections at or below a model that have a width, and so layers, of their own."""
+    if "d_model" in fields(cls):
+        yield path, cls
+        return
+    for key, shape in fields(cls).items():
+        if shape.form == "section" and shape.cls is not None:
+            yield from _stacks((*path, key), shape.cls)
+
+
+def _bounds(cls: type[Section]) -> dict[str, Any]:
+    """The sizes of a small stack; what takes no ids has no vocabulary, and says its length itself."""
+    embedding = fields(cls)["embedding"].member_of(None)
+    ids = getattr(embedding, "takes", "input_ids") == "input_ids"
+    return {key: value for key, value in TINY.items() if ids or key not in ("max_length", "vocab_size")}
+
+
 def place(kind: str) -> tuple[str, ...]:
     """The key path of the shallowest slot of `kind`, looking through default types first, then through all types."""
+    return _route(kind)[0]
+
+
+def _route(kind: str) -> tuple[Path, dict[Path, str]]:
+    """The path of the shallowest slot of a kind, and the types that slots on the way there must say."""
     for everything in (False, True):
-        queue: list[tuple[tuple[str, ...], type[Section]]] = [((), Spec)]
+        queue: list[tuple[Path, dict[Path, str], type[Section]]] = [((), {}, Spec)]
         seen: set[type[Section]] = set()
         while queue:
-            path, cls = queue.pop(0)
+            path, types, cls = queue.pop(0)
             for key, shape in fields(cls).items():
                 if shape.form == "slot" and shape.kind == kind:
-                    return (*path, key)
+                    return (*path, key), types
             for key, shape in fields(cls).items():
                 for inner in _inner(shape, everything or cls is Spec):
                     if inner not in seen:
                         seen.add(inner)
-                        queue.append(((*path, key), inner))
+                        said = {(*path, key): inner.spec_name} if shape.form == "slot" else {}  # type: ignore[attr-defined]
+                        queue.append(((*path, key), types | said, inner))
     raise ValueError(f"no slot of any spec takes a {kind}")
 
 

@@ -149,9 +149,32 @@ def lock(spec: Spec, plan_hash: str, data: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def carried_start(source: Path) -> int | None:
+    """The id that a decoder begins with, as an import at `source`, or a run that began from one, was told it."""
+    root = _import_at(source)
+    return None if root is None else said_start(root / IMPORTED[2])
+
+
+def said_start(checkpoint: Path) -> int | None:
+    """The id that a decoder begins with, as the files beside a checkpoint's weights say it."""
+    for name in ("generation_config.json", "config.json"):
+        try:
+            found = json.loads((checkpoint / name).read_text()).get("decoder_start_token_id")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if isinstance(found, int) and not isinstance(found, bool):
+            return found
+    return None
+
+
+def _import_at(source: Path) -> Path | None:
+    """The folder with an import's record, if `source` is in one."""
+    return next((each for each in (source, *source.absolute().parents[:2]) if (each / IMPORTED[0]).is_file()), None)
+
+
 def carry_import(source: Path, folder: Path) -> None:
     """Give a folder what an import at `source`, or a run that began from one, remembers; else nothing."""
-    root = next((each for each in (source, *source.absolute().parents[:2]) if (each / IMPORTED[0]).is_file()), None)
+    root = _import_at(source)
     if root is None or (folder / IMPORTED[0]).exists():
         return
     record, family, beside = IMPORTED

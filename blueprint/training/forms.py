@@ -134,8 +134,16 @@ class ImageForm(_Classified):
     tokenized: ClassVar[bool] = False
 
     def encoder(self) -> Encoder:
-        """The label before the pixels."""
-        return Pixels(self._source.shape(), self.classes)
+        """The label before the pixels; raises `TrainError` for images that the model does not take."""
+        shape = self._source.shape()
+        taken = getattr(getattr(self.spec.model, "embedding", None), "input_shape", shape)
+        if tuple(taken) != shape:
+            found, wanted = ("{} × {} × {}".format(*each) for each in (shape, taken))
+            raise TrainError(
+                f"the images are {found} (channels, height, width), but the model takes {wanted}\n"
+                "  = fix: say `image_size` and `channels` in its embedding, or `channels` in the source"
+            )
+        return Pixels(shape, self.classes)
 
     def packing(self) -> Packing:
         """An image each."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as files
 from blueprint.training.error import RestoreError
+from blueprint.training.folder import carried_start
 from blueprint.training.kept import unpacked
 
 _PREFIX = "model."
@@ -46,6 +47,7 @@ def restore(path: str | Path, *, device: torch.device | str = "cpu", allow_plugi
     model.spec = spec  # type: ignore[assignment]
     model.trained_steps = stored.step  # type: ignore[assignment]
     model.restored_from = stored.path  # type: ignore[assignment]
+    model.start_id = carried_start(stored.path)  # type: ignore[assignment]
     return model.to(device).eval()
 
 

@@ -15,6 +15,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
 from blueprint import files
+from blueprint.inference.prompt import known_start
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as checkpoints
 from blueprint.training import curve, metrics
@@ -137,7 +138,7 @@ class _Training:
         if self.step > self.steps:
             raise TrainError(f"the run is at step {self.step} already, past the {self.steps} that were asked for")
         if self.spec.sample is not None:
-            sample.prompt(model, self.text.tokenizer, self.spec.sample)
+            sample.prompt(model, self.text.tokenizer, self.spec.sample, known_start(self.spec))
         trainer, recorder, saver = self._trainer()
         for samples in (self.text.train, self.text.validation):
             loader(samples, batch_size=self.text.data.batch_size, world_size=trainer.world_size)
@@ -196,7 +197,8 @@ class _Training:
             self.bar = RunProgress(recorder, steps)
             callbacks.append(self.bar)
         if spec.sample is not None:
-            callbacks.append(Sampler(spec.sample, self.text.tokenizer, layout.samples, steps, self.say))
+            start = known_start(spec)
+            callbacks.append(Sampler(spec.sample, self.text.tokenizer, layout.samples, steps, self.say, start))
         with quiet():
             trainer = pl.Trainer(
                 **said,

@@ -46,6 +46,21 @@ def make(
     return bp.build(Spec.model_validate({"model": said})).eval()
 
 
+def writer(vocab_size: int = 61, **model: Any) -> nn.Module:
+    """An encoder-decoder of two layers a side, changed as said."""
+    said = {
+        "type": "encoder_decoder",
+        "d_model": 32,
+        "layers": 2,
+        "vocab_size": vocab_size,
+        "max_length": 40,
+        "block": {"attention": {"heads": 4}, "feed_forward": {"type": "gated", "d_ff": 48}},
+        "init": {"type": "normal", "std": 0.3},
+        **model,
+    }
+    return bp.build(bp.load({"model": said})).eval()
+
+
 @pytest.fixture(params=VARIANTS)
 def model(request: pytest.FixtureRequest) -> nn.Module:
     return make(**VARIANTS[request.param])

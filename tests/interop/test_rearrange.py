@@ -225,6 +225,19 @@ def test_shapes_that_do_not_fit(text: str, left: Any, right: Any, sizes: dict[st
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["a b c -> c a b", "a b c -> b a c", "(a b) c -> c (b a)", "a b c -> c b a"])
+def test_large_tensors_are_copied_whole(text: str) -> None:
+    """Tiles meet at their edges."""
+    sizes = {"a": 3, "b": 300, "c": 520}
+    rearrangement = parse(text)
+    array = np.arange(3 * 300 * 520, dtype=np.uint32).reshape(shape(rearrangement.left[0], sizes))
+    (there,) = apply(rearrangement, [array], sizes)
+    axes = text.partition("->")[2].replace("(", "").replace(")", "").split()
+    wanted = array.reshape(3, 300, 520).transpose(["abc".index(name) for name in axes]).reshape(there.shape)
+    np.testing.assert_array_equal(there, wanted)
+    np.testing.assert_array_equal(apply(rearrangement, [there], sizes, back=True)[0], array)
+
+
 def test_text_reads_back() -> None:
     for text in ("(h (q + k + v) d) m", "(a b + c) 1", "(1 + n) d", "()"):
         assert written(parse(f"{text} -> {text}").left[0]) == text

@@ -19,6 +19,7 @@ from blueprint.interop.error import CheckpointError
 from blueprint.interop.export import export_folder
 from blueprint.interop.import_ import import_folder
 from blueprint.interop.safetensors_io import open_checkpoint
+from blueprint.training.restore import load_weights
 from tests.benchmarks import bench_import
 from tests.parity.reference import randomise
 
@@ -237,6 +238,20 @@ def test_a_run_that_began_from_an_import_goes_back_to_its_family(tmp_path: Path,
     trained = bp.restore(tmp_path / "run")
     with torch.no_grad():
         ours, theirs = trained(IDS_BT).logits, opened(tmp_path / "out")(IDS_BT).logits
+    assert (ours - theirs).abs().max() < 2e-5 * theirs.std()
+
+
+def test_a_spec_that_was_edited_gets_a_config_that_says_so(tmp_path: Path, family: Path) -> None:
+    """Two of three layers taken over: the config is solved for, and the library opens it."""
+    reference(tmp_path / "hf")
+    import_folder(tmp_path / "hf", tmp_path / "in", family=family)
+    model = bp.build(bp.load(tmp_path / "in" / "spec.yaml", overrides=["model.layers=2"])).eval()
+    load_weights(model, tmp_path / "in", ["layers", "embedding", "norm"])
+    done = bp.export_hf(model, tmp_path / "out", family=family)
+    assert done.config == "solved for"
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["n_layer"] == 2
+    with torch.no_grad():
+        ours, theirs = model(IDS_BT).logits, opened(tmp_path / "out")(IDS_BT).logits
     assert (ours - theirs).abs().max() < 2e-5 * theirs.std()
 
 

@@ -29,6 +29,18 @@ checkpoint: {every_n_steps: 1, keep: 100}
 sample: null
 """
 
+_SMALL = ("model.d_model=32", "model.layers=1", "model.max_length=32", "model.block.attention.heads=2")
+#: The small spec on pairs of texts, and on labelled ones.
+PAIRS = (
+    *("model.type=encoder_decoder", *_SMALL, "model.block.dropout=0.1", "objective=seq2seq"),
+    *("data.source.type=reversal", "data.source.count=40", "data.source.length=6", "data.length=8"),
+)
+LABELLED = (
+    *("model.type=encoder", *_SMALL, "model.block.dropout=0.1", "objective=classification"),
+    *("model.head.type=classification", "model.head.labels=2"),
+    *("data.source.type=labelled", f"data.source.path={Path(__file__).parent / 'labelled.tsv'}"),
+)
+
 MakeSpec = Callable[..., "bp.Spec"]
 
 

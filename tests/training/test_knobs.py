@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from blueprint.training import metrics
 from blueprint.training.error import TrainError
 from blueprint.training.task import prepare
 
-from .conftest import MakeSpec
+from .conftest import LABELLED, PAIRS, MakeSpec
 
 #: Keys without effect on what is computed, and why they are there.
 REASONS = {
@@ -36,6 +37,8 @@ ENCODER = "model.type=encoder model.d_model=32 model.layers=1 model.max_length=3
 MASKED = f"{ENCODER} objective=masked tokenizer.mask=true"
 WORDS = f"{ENCODER} objective=masked tokenizer=file tokenizer.path={LETTERS}"
 
+PAIRED, CLASSED = " ".join(PAIRS), " ".join(LABELLED)
+
 #: For every other key another value, and after a bar what it shows beside; the runs with and without it are compared.
 RUNS = {
     "seed": "seed=7",
@@ -47,6 +50,11 @@ RUNS = {
     "data.shuffle": "data.shuffle=false",
     "objective.causal.label_smoothing": "objective.label_smoothing=0.1",
     "objective.causal.z_loss": "objective.z_loss=0.1",
+    "data.target_length": f"data.target_length=3 | {PAIRED}",
+    "objective.seq2seq.start": f"objective.start=pad | {PAIRED} tokenizer=file tokenizer.path={LETTERS}",
+    "objective.seq2seq.label_smoothing": f"objective.label_smoothing=0.1 | {PAIRED}",
+    "objective.seq2seq.z_loss": f"objective.z_loss=0.1 | {PAIRED}",
+    "objective.classification.label_smoothing": f"objective.label_smoothing=0.1 | {CLASSED}",
     "objective.masked.share": f"objective.share=0.5 | {MASKED}",
     "objective.masked.mask": f"objective.mask=0.5 | {MASKED}",
     "objective.masked.random": f"objective.random=0.2 | {MASKED}",
@@ -97,7 +105,35 @@ RUNS = {
     "sample.temperature": "sample.temperature=0 | sample={}",
 }
 #: Keys whose effect another test below shows, and those that only hold others or take other members.
-ELSEWHERE = {"start.from", "start.parts", "start.strict", "source.text.path", "data.source", "tokenizer.file.path"}
+SOURCES = {
+    "source.reversal.count": {"count": 5},
+    "source.reversal.length": {"length": 3},
+    "source.reversal.seed": {"seed": 1},
+    "source.pairs.path": {"path": "b.tsv"},
+    "source.pairs.source": {"source": 1},
+    "source.pairs.target": {"target": 0},
+    "source.pairs.bad_rows": {"path": "bad.tsv", "bad_rows": 0.5},
+    "source.labelled.path": {"path": "b.tsv"},
+    "source.labelled.text": {"text": 1},
+    "source.labelled.label": {"label": 0},
+    "source.labelled.labels": {"labels": ["y", "x", "w"]},
+    "source.labelled.bad_rows": {"path": "bad.tsv", "bad_rows": 0.5},
+    "source.image_folder.path": {"path": "others"},
+    "source.image_folder.channels": {"channels": 1},
+    "source.image_folder.mean": {"mean": 0.5},
+    "source.image_folder.std": {"std": 0.5},
+}
+#: What a source is without its change, where it is not `a.tsv` alone.
+PLAIN: dict[str, dict[str, Any]] = {"reversal": {}, "image_folder": {"path": "images"}, "bad_rows": {"path": "bad.tsv"}}
+ELSEWHERE = {
+    *SOURCES,
+    "start.from",
+    "start.parts",
+    "start.strict",
+    "source.text.path",
+    "data.source",
+    "tokenizer.file.path",
+}
 HOLDERS = {"model", "tokenizer", "data", "objective", "optimizer", "schedule", "trainer", "precision", "start"}
 BASE = ("trainer.max_steps=6", "checkpoint.every_n_steps=2")
 
@@ -189,6 +225,33 @@ def test_the_source_and_its_path_say_what_is_read(make_spec: MakeSpec, tmp_path:
 
     found = [first(), first(f"data.source.path={tmp_path}"), first("data.source=stdlib")]
     assert found[0] != found[1] != found[2]
+
+
+@pytest.mark.parametrize("key", SOURCES)
+def test_every_key_of_a_source_changes_what_is_read(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tsv").write_text("one\tx\ntwo\ty\nthree\tw\n")
+    (tmp_path / "b.tsv").write_text("four\tx\nfive\ty\n")
+    (tmp_path / "bad.tsv").write_text("one\tx\nalone\n")
+    for folder, colour in (("images", "red"), ("others", "blue")):
+        (tmp_path / folder / "class").mkdir(parents=True)
+        Image.new("RGB", (2, 2), colour).save(tmp_path / folder / "class" / "0.png")
+    _, name, field = key.split(".")
+    plain = PLAIN.get(field) or PLAIN.get(name, {"path": "a.tsv"})
+
+    def read(said: dict[str, Any]) -> Any:
+        source = member("source", name)(**said)
+        try:
+            found = list(source.documents()), source.classes(read=True)
+        except ValueError as error:
+            return str(error)
+        return found, source.scale() if hasattr(source, "scale") else None
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert read({**plain, **SOURCES[key]}) != read(plain)
 
 
 def test_what_a_run_starts_from_is_what_it_says(make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from blueprint.training import checkpoint as checkpoints
 from blueprint.training.folder import plain_spec, yaml_text
 from blueprint.training.run import fit, resume
 from blueprint.training.verify import verify_resume
-from tests.training.conftest import MakeSpec
+from tests.training.conftest import LABELLED, PAIRS, MakeSpec
 from tests.training.watching import Crash, Power, Signal, Trace, assert_same_run
 
 MASKED = [
@@ -44,6 +44,8 @@ CASES = {
         [*MASKED, "data.shuffle=false", "data.workers=2", "trainer.val_check_interval=3"],
         Crash(5),
     ),
+    "over pairs of texts": ([*PAIRS, "trainer.val_check_interval=3"], Crash(6)),
+    "over labelled texts with a worker": ([*LABELLED, "data.workers=1"], Signal(5)),
     "in bf16": (["trainer.precision=bf16-mixed"], Crash(3)),
 }
 

@@ -242,7 +242,7 @@ def test_a_sample_can_hold_anything_and_still_be_cut_at_its_step(tmp_path: Path)
     [
         (f"sample={{prompt: {'a' * 40}, every_n_steps: 1000}}", r"`sample\.prompt` takes 40 tokens.*max_length of 32"),
         ("start.from=runs/that/is/not/there", "runs/that/is/not/there does not exist"),
-        ("data.source.path=texts/that/are/not/there", "data.source `text`: texts/that/are/not/there does not exist"),
+        ("data.source.path=texts/that/are/not/there", "texts/that/are/not/there does not exist"),
         ("model.max_length=4000 | data.length=4000", r"the train split .* holds .* one sample takes 4,001"),
         ("trainer.devices=3 | trainer.strategy=ddp", "a batch of 8 samples cannot be shared equally by 3 processes"),
     ],

@@ -23,9 +23,17 @@ class Sampler(pl.Callback):
     Drawing disturbs nothing: every batch begins with generators of its own.
     """
 
-    def __init__(self, said: Samples, tokenizer: Any, path: Path, steps: int, show: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        said: Samples,
+        tokenizer: Any,
+        path: Path,
+        steps: int,
+        show: Callable[[str], None],
+        start_id: int | None = None,
+    ) -> None:
         self.said, self.tokenizer, self.path, self.steps, self.show = said, tokenizer, path, steps, show
-        self._step = 0
+        self.start_id, self._step = start_id, 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin at the step a checkpoint left."""
@@ -40,42 +48,63 @@ class Sampler(pl.Callback):
             return
         self._step = step
         if trainer.is_global_zero and (step % self.said.every_n_steps == 0 or step == self.steps):
-            text = draw(pl_module.model, self.tokenizer, self.said, seed=step)
+            text = draw(pl_module.model, self.tokenizer, self.said, seed=step, start_id=self.start_id)
             if text is not None:
                 add(self.path, step, text)
                 self.show(f"sample at step {step}:\n{indented(text)}")
 
 
-def draw(model: Any, tokenizer: Any, said: Samples, seed: int) -> str | None:
-    """A prompt and its continuation; None for a model that writes no text."""
+def draw(model: Any, tokenizer: Any, said: Samples, seed: int, start_id: int | None = None) -> str | None:
+    """A prompt and its continuation, or a source and what is written for it; None for a model that writes no text."""
     from blueprint.inference.generate import generate
+    from blueprint.inference.prompt import reads_source
 
     if not hasattr(model, "project"):
         return None
-    ids, room = prompt(model, tokenizer, said)
+    ids, room = prompt(model, tokenizer, said, start_id)
     training = model.training
     device = next(model.parameters()).device
+    more: dict[str, Any] = {"start_id": start_id, "eos_id": tokenizer.eos_id} if reads_source(model) else {}
     try:
         model.eval()
-        drawn = generate(model, ids[None].to(device), max_new_tokens=room, temperature=said.temperature, seed=seed)
+        drawn = generate(
+            model, ids[None].to(device), max_new_tokens=room, temperature=said.temperature, seed=seed, **more
+        )
     finally:
         model.train(training)
-    text: str = tokenizer.decode(drawn[0].tolist())
-    return text
+    row: list[int] = drawn[0].tolist()
+    if not more:
+        text: str = tokenizer.decode(row)
+        return text
+    written = row[1:-1] if row[-1] == tokenizer.eos_id else row[1:]
+    return f"{said.prompt} → {tokenizer.decode(written)}"
 
 
-def prompt(model: Any, tokenizer: Any, said: Samples) -> tuple[torch.Tensor, int]:
-    """The prompt's ids (T,) and how many tokens may follow; raises `TrainError` where the model has no room for one."""
-    ids = torch.as_tensor(tokenizer.encode(said.prompt).copy()).long()
+def prompt(model: Any, tokenizer: Any, said: Samples, start_id: int | None = None) -> tuple[torch.Tensor, int]:
+    """The ids (T,) of the prompt or source, and how many tokens may follow; raises `TrainError` where the model has no
+    room for one, or nothing to begin a target with."""
+    from blueprint.inference.prompt import reads_source
+    from blueprint.inference.text import source_ids
+
+    reads = reads_source(model)
+    ids = torch.tensor(source_ids(tokenizer, said.prompt) if reads else [int(i) for i in tokenizer.encode(said.prompt)])
     if not len(ids):
         ids = torch.tensor([tokenizer.eos_id or 0])
-    longest = model.plan.site.max_length
-    room = said.tokens if longest is None else min(said.tokens, longest - len(ids))
-    if room < 1:
-        raise TrainError(
-            f"`sample.prompt` takes {len(ids)} tokens, which fills the model's max_length of {longest}\n"
-            "  = fix: shorten it, or say `sample: null`"
-        )
+    sites = model.plan.model.sites(model.plan.site)
+    room = said.tokens
+    # What is read and what is written take the same room, unless each has a side of its own.
+    for side, taken, least in (("encoder", len(ids), 0), ("decoder", 1, 1)) if reads else (("decoder", len(ids), 1),):
+        longest = sites[side].max_length
+        if longest is None:
+            continue
+        if longest - taken < least:
+            raise TrainError(
+                f"`sample.prompt` takes {len(ids)} tokens, which fills the model's max_length of {longest}\n"
+                "  = fix: shorten it, or say `sample: null`"
+            )
+        room = min(room, longest - taken) if side == "decoder" else room
+    if reads and start_id is None:
+        raise TrainError("nothing says which id a target begins with\n  = fix: say an `objective`, or `sample: null`")
     return ids, room
 
 

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from blueprint.component import Component, Fault, Faults, Site, rule, slot
-from blueprint.kinds import Head, Norm
+from blueprint.kinds import Head, Norm, Pool
 from blueprint_registry.activation import Activation
-
-Over = Literal["first", "last", "mean", "first_and_mean"]
 
 
 class Pooled(Head):
@@ -16,9 +14,8 @@ class Pooled(Head):
 
     traits: ClassVar[frozenset[str]] = frozenset({"pooled"})
 
-    over: Over = "first"
-    """What stands for the sequence, padding aside: its `first` token (BERT's `[CLS]`), its `last`, the `mean` of all,
-    or the first beside the mean of the others (`first_and_mean`, twice as wide)."""
+    over: Pool = slot("first")
+    """What stands for the sequence, padding aside, such as its `first` token (BERT's `[CLS]`) or the `mean` of all."""
 
     activation: Activation | None = slot(None)
     """What follows a dense layer to d_model, such as `tanh` (BERT's pooler); null for no dense layer."""
@@ -35,14 +32,12 @@ class Pooled(Head):
             return Fault("`dense_bias` does nothing without a dense layer: `activation` is null", "dense_bias")
         return None
 
-    def pooled_width(self, at: Site) -> int:
-        """The width of what stands for the sequence."""
-        return 2 * at.width if self.over == "first_and_mean" else at.width
-
     def inside(self, at: Site) -> Site:
-        """Where the parts stand: on the vector."""
-        return replace(at, width=self.pooled_width(at) if self.activation is None else at.width)
+        """Where the parts after the pool stand: on the vector."""
+        return replace(at, width=self.over.pooled_width(at) if self.activation is None else at.width)
 
     def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
-        """The parts inside, which work on the vector."""
-        yield from super().parts(self.inside(at))
+        """The pool, which works on tokens, and the parts that work on the vector."""
+        inside = self.inside(at)
+        for name, part, _ in super().parts(at):
+            yield name, part, (at if name == "over" else inside).child(name)

@@ -1,6 +1,6 @@
 """Logits over the vocabulary."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveFloat
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 @register("language_model")
 class LanguageModel(Head):
     """Logits over the vocabulary: cap(scale · x Wᵀ + bias) (Vaswani et al., 2017, §3.4)."""
+
+    traits: ClassVar[frozenset[str]] = frozenset({"vocabulary"})
 
     tie: bool = False
     """Whether W is the embedding's table rather than a matrix of its own (Press & Wolf, 2017)."""

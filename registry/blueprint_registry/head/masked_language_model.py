@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from blueprint.component import Component, Fault, Faults, Site, Size, register, rule, slot
 from blueprint.kinds import Head, Norm
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class MaskedLanguageModel(Head):
     """Logits over the vocabulary from norm(act(x V + c)): the head that tells masked tokens (Devlin et al., 2019,
     §3.1, as released)."""
+
+    traits: ClassVar[frozenset[str]] = frozenset({"vocabulary"})
 
     width: Size | None = None
     """Width of the dense layer; null for d_model. A tied head has its table's width."""

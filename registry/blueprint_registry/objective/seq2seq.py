@@ -53,9 +53,14 @@ class Seq2seq(Objective):
             return Fault(what, "objective.start", "say `start: eos`, the id that every text ends with")
         return None
 
+    def start_id(self, tokenizer: Tokenizer) -> int | None:
+        """The tokenizer's id for `start`."""
+        found: int | None = getattr(tokenizer, f"{self.start}_id", None)
+        return found
+
     def cut(self, tokenizer: Tokenizer) -> dict[str, Any]:
         """Which id the decoder starts with."""
-        return {"start_id": getattr(tokenizer, f"{self.start}_id")}
+        return {"start_id": self.start_id(tokenizer)}
 
     def build(self, at: Site) -> "Seq2SeqObjective":
         """The function `(model, batch) -> (loss, metrics)`."""

@@ -28,6 +28,8 @@ class Table(DataSource):
     """Rows of two columns out of UTF-8 files: CSV where a file's name ends so (RFC 4180, 2005), else lines with tabs
     between their fields, as they are."""
 
+    beside: ClassVar[dict[str, Any]] = {"objective": None}
+
     path: FilePath | list[FilePath]
     """A file, a folder (read recursively, without hidden files) or a glob (`pairs/*.tsv`), or a list of them; relative
     to the file of the spec that says it, in an override to the working directory; `~` is the home folder."""

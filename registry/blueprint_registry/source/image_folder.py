@@ -20,6 +20,7 @@ class ImageFolder(DataSource):
     Deng et al., 2009). Needs the extra `images`."""
 
     gives: ClassVar[str] = "images"
+    beside: ClassVar[dict[str, Any]] = {"objective": None}
 
     path: FilePath
     """The folder of the classes' folders; relative to the file of the spec that says it, in an override to the working

@@ -23,4 +23,4 @@ class Pairs(Table):
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
         """The first two columns; columns by their names."""
-        return [{"path": "pairs.tsv"}, {"path": ["en-de/*.csv"], "source": "english", "target": "german"}]
+        return [{"path": "pairs.tsv"}, {"path": "en-de/*.csv", "source": "english", "target": "german"}]

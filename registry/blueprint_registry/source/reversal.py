@@ -18,6 +18,7 @@ class Reversal(DataSource):
     data at hand (sequence reversal: Grefenstette et al., 2015, §4.1)."""
 
     gives: ClassVar[str] = "pairs"
+    beside: ClassVar[dict[str, Any]] = {"objective": None}
 
     count: PositiveInt = 20_000
     """How many pairs."""

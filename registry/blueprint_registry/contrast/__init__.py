@@ -1,0 +1,1 @@
+"""How the vectors of two towers are compared."""

@@ -1,0 +1,55 @@
+"""The cosine of two vectors, scaled."""
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import PositiveInt
+
+from blueprint.component import Fault, Faults, Site, register, rule
+from blueprint.kinds import Contrast
+
+if TYPE_CHECKING:
+    from blueprint_registry.contrast.cosine_nn import CosineContrast
+
+
+@register("cosine")
+class Cosine(Contrast):
+    """exp(scale) · cos(image W, text V) + bias, of every image with every text (Radford et al., 2021, §2.3 and figure
+    3; the bias is of Zhai et al., 2023, §3.2)."""
+
+    width: PositiveInt | None
+    """Width that both vectors are projected to; null compares them as they are."""
+
+    projection_bias: bool = False
+    """Whether the projections have a bias."""
+
+    scale: float = 2.6592
+    """What the learned logarithm of the scale begins with: ln(1 / 0.07) in CLIP."""
+
+    bias: float | None = None
+    """What a learned bias of the logits begins with, such as SigLIP's -10; null for none."""
+
+    @rule("projection_bias", "width")
+    def _bias_of_a_projection(projection_bias: bool, width: int | None) -> Faults:
+        if projection_bias and width is None:
+            return Fault("there is no projection to have a bias: `width` is null", "projection_bias", "say `width`")
+        return None
+
+    @classmethod
+    def examples(cls) -> list[dict[str, Any]]:
+        """CLIP's; without projections; SigLIP's scale and bias."""
+        return [{"width": 16}, {"width": None}, {"width": 12, "projection_bias": True, "scale": 2.3, "bias": -10.0}]
+
+    def check(self, at: Site) -> Faults:
+        """Vectors that are not projected are of one width."""
+        text, image = at.extra["text"], at.extra["image"]
+        if self.width is None and text != image:
+            return Fault(
+                f"the text's vector has {text} channels, the image's {image}", fix="say the `width` to project both to"
+            )
+        return None
+
+    def build(self, at: Site) -> "CosineContrast":
+        """The module; the site's `extra` holds the width of either side's vector."""
+        from blueprint_registry.contrast.cosine_nn import CosineContrast
+
+        return CosineContrast(self, at)

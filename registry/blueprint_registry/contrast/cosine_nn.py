@@ -1,0 +1,43 @@
+"""The cosine of two vectors, scaled. Shapes: `I` images, `J` texts, `N` either, `D` width of the vectors given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from blueprint.ops import Linear
+
+if TYPE_CHECKING:
+    from blueprint.component import Site
+    from blueprint_registry.contrast.cosine import Cosine
+
+
+class CosineContrast(nn.Module):
+    """exp(scale) · cos(image W, text V) + bias."""
+
+    def __init__(self, said: Cosine, at: Site) -> None:
+        super().__init__()
+        self.text = self._projection(said, at.extra["text"])
+        self.image = self._projection(said, at.extra["image"])
+        self.scale = nn.Parameter(torch.tensor(float(said.scale)))
+        self.bias = None if said.bias is None else nn.Parameter(torch.tensor(float(said.bias)))
+
+    @staticmethod
+    def _projection(said: Cosine, width: int) -> nn.Module | None:
+        return None if said.width is None else Linear(width, said.width, said.projection_bias)
+
+    def forward(self, image_ID: Tensor | None, text_JD: Tensor | None) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Logits (I, J), where both sides are given, and either's vectors of length 1, by its name."""
+        sides = {"text": (self.text, text_JD), "image": (self.image, image_ID)}
+        vectors = {name: self._unit(layer, x_ND) for name, (layer, x_ND) in sides.items() if x_ND is not None}
+        if len(vectors) < len(sides):
+            return None, vectors
+        logits_IJ = vectors["image"] @ vectors["text"].mT * self.scale.exp()
+        return (logits_IJ if self.bias is None else logits_IJ + self.bias), vectors
+
+    @staticmethod
+    def _unit(layer: nn.Module | None, x_ND: Tensor) -> Tensor:
+        return F.normalize(x_ND if layer is None else layer(x_ND), dim=-1)

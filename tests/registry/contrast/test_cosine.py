@@ -1,0 +1,49 @@
+"""The cosine of two vectors, scaled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from blueprint.component import Site, as_faults
+from blueprint.kinds import Contrast
+
+
+def site(text: int, image: int) -> Site:
+    return Site(d_model=8, width=8, extra={"text": text, "image": image})
+
+
+def contrast(at: Site, **said: Any) -> Any:
+    return Contrast.of({"type": "cosine", **said}).filled(at).build(at)
+
+
+def test_every_image_meets_every_text() -> None:
+    made = contrast(site(6, 8), width=4, projection_bias=True, scale=1.5, bias=-3.0)
+    for layer in (made.text, made.image):
+        torch.nn.init.normal_(layer.bias)
+    image, text = torch.randn(5, 8), torch.randn(3, 6)
+    logits, vectors = made(image, text)
+    scale = torch.tensor(1.5).exp()
+    expected = F.cosine_similarity(made.image(image)[:, None], made.text(text)[None], dim=-1) * scale - 3
+    torch.testing.assert_close(logits, expected)
+    assert {name: vector.norm(dim=-1).sub(1).abs().max() < 1e-5 for name, vector in vectors.items()} == {
+        "text": True,
+        "image": True,
+    }
+
+
+def test_one_side_alone_has_a_vector_and_no_logits() -> None:
+    logits, vectors = contrast(site(8, 8), width=None)(None, torch.ones(2, 8))
+    assert logits is None
+    torch.testing.assert_close(vectors["text"], torch.full((2, 8), 8**-0.5))
+
+
+def test_what_is_not_projected_is_of_one_width() -> None:
+    (fault,) = as_faults(Contrast.of({"type": "cosine", "width": None}).check(site(6, 8)))
+    assert "6 channels, the image's 8" in fault.message
+    assert not list(as_faults(Contrast.of({"type": "cosine", "width": 3}).check(site(6, 8))))
+    with pytest.raises(ValueError, match="no projection"):
+        Contrast.of({"type": "cosine", "width": None, "projection_bias": True})
