@@ -60,16 +60,22 @@ class Public:
 
 def public(name: str) -> Public:
     """The reference of a family, its weights drawn."""
+    entry = entries()[name]
+    inputs = {key: _tensor(value) for key, value in entry["inputs"].items()}
+    return drawn(name, entry, inputs)
+
+
+def drawn(name: str, entry: dict[str, Any], inputs: dict[str, Tensor]) -> Public:
+    """The library's model of an entry with eager attention, its weights drawn."""
     import transformers
 
-    entry = entries()[name]
     config = getattr(transformers, entry["config_class"])(**copy.deepcopy(entry["config"]))
     for part in (config, *(getattr(config, inner, None) for inner in ("text_config", "vision_config"))):
         if part is not None:
             part._attn_implementation = "eager"
     model: nn.Module = getattr(transformers, entry["model_class"])(config).float().eval()
     draw(model)
-    return Public(name, entry, model, {key: _tensor(value) for key, value in entry["inputs"].items()})
+    return Public(name, entry, model, inputs)
 
 
 def _tensor(value: Any) -> Tensor:

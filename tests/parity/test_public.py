@@ -35,15 +35,18 @@ class Case:
     ours: nn.Module
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    theirs = public(request.param)
-    folder = tmp_path_factory.mktemp(request.param)
-    theirs.model.save_pretrained(folder / "theirs")  # type: ignore[operator]
+def brought_in(theirs: Public, folder: Path) -> Case:
+    """A model of the library saved to a folder and imported from there, the family found by the config alone."""
     from blueprint.interop.import_ import import_folder
 
+    theirs.model.save_pretrained(folder / "theirs")  # type: ignore[operator]
     import_folder(folder / "theirs", folder / "ours")
     return Case(theirs, folder / "theirs", folder / "ours", bp.restore(folder / "ours").eval())
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return brought_in(public(request.param), tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture(scope="module", autouse=True)
