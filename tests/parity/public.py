@@ -60,9 +60,13 @@ class Public:
 
 def public(name: str) -> Public:
     """The reference of a family, its weights drawn."""
+    return made(name, entries()[name])
+
+
+def made(name: str, entry: dict[str, Any]) -> Public:
+    """The reference that an entry describes, its weights drawn."""
     import transformers
 
-    entry = entries()[name]
     config = getattr(transformers, entry["config_class"])(**copy.deepcopy(entry["config"]))
     for part in (config, *(getattr(config, inner, None) for inner in ("text_config", "vision_config"))):
         if part is not None:
