@@ -64,8 +64,10 @@ def _stacks(section: Section, said: dict[str, Any], whole: dict[str, Any], plain
         found = values.get(group) if name == COMMON else values.get(group, {}).get(key)
         return found if found is not None else {}
 
+    # Whole blocks: a stack's own `to_plain` says of variants what differs in them.
+    bare = Section.to_plain(section, defaults=False)
     layers = compress(
-        [from_plain(block(said, name), _HERE) for name in names],
+        [from_plain(block(bare, name), _HERE) for name in names],
         whole=[block(whole, name) for name in names],
         shared=section.share is not None,
         plainly=plainly,
