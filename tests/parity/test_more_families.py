@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.parity import test_public as same
-from tests.parity.public import drawn
-from tests.parity.test_public import Case, brought_in
+from tests.parity.checks import Case, Checks, imported
+from tests.parity.public import made
 
 SIZE = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA = {**SIZE, "intermediate_size": 80, "num_key_value_heads": 2, "max_position_embeddings": 64}
@@ -108,18 +107,11 @@ def entry(name: str) -> dict[str, Any]:
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     said = entry(request.param)
     random = torch.Generator().manual_seed(11)
-    inputs = {"input_ids": torch.randint(3, 100, (2, 24), generator=random)}
+    inputs = {"input_ids": torch.randint(3, 100, (2, 24), generator=random).tolist()}
     if said["kind"] == "seq2seq":
-        inputs["decoder_input_ids"] = torch.randint(3, 100, (2, 12), generator=random)
-    return brought_in(drawn(request.param, said, inputs), tmp_path_factory.mktemp("family"))
+        inputs["decoder_input_ids"] = torch.randint(3, 100, (2, 12), generator=random).tolist()
+    return imported(made(request.param, {**said, "inputs": inputs}), tmp_path_factory.mktemp("family"))
 
 
-test_it_learns_the_same_numbers = same.test_it_learns_the_same_numbers
-test_tensors_that_are_one_are_one = same.test_tensors_that_are_one_are_one
-test_logits_agree = same.test_logits_agree
-test_logits_agree_on_other_text = same.test_logits_agree_on_other_text
-test_logits_agree_where_a_row_is_padded = same.test_logits_agree_where_a_row_is_padded
-test_loss_and_gradients_agree = same.test_loss_and_gradients_agree
-test_greedy_decoding_gives_the_same_tokens = same.test_greedy_decoding_gives_the_same_tokens
-test_what_is_written_is_what_a_person_would_write = same.test_what_is_written_is_what_a_person_would_write
-test_it_goes_back_as_it_came = same.test_it_goes_back_as_it_came
+class TestMore(Checks):
+    """Everything that holds of families, of these."""
