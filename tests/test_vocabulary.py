@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
 import blueprint as bp
+from blueprint.formula import Formed
 from blueprint.model.build import build_plan
 from blueprint.model.trial import mean_square, trial_batch
-from tests.test_knobs import differing, model_of
+from blueprint.registry import member
+from tests.test_knobs import KNOBS, at, differing, keys, model_of, others, put
+from tests.test_knobs import base as around
 
 BASES = {
     "decoder": """{type: decoder, d_model: 32, layers: 4, max_length: 32, vocab_size: 61,
@@ -456,3 +459,34 @@ def test_it_learns_in_miniature(folder: Path, item: Item) -> None:
     grads = {name: parameter.grad for name, parameter in model.named_parameters()}
     assert all(grad is None or grad.isfinite().all() for grad in grads.values())
     assert any(grad is not None and grad.any() for grad in grads.values())
+
+
+def _formed(annotation: Any) -> bool:
+    """Whether a field's number may be said as arithmetic."""
+    return any(isinstance(mark, Formed) for mark in get_args(annotation))
+
+
+NUMBERS = [
+    pytest.param(kind, name, key, id=f"{name}.{key}")
+    for kind, name, key in KNOBS
+    if kind != "model" and _formed(dict(keys(member(kind, name)))[key].annotation)
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "key"), NUMBERS)
+def test_any_number_may_be_arithmetic(kind: str, name: str, key: str) -> None:
+    knob = f"{name}.{key}"
+    spec, path = around(kind, name, knob)
+    now = at(bp.load(spec).to_plain(), f"{path}.{key}")
+    number = others(knob, dict(keys(member(kind, name)))[key], now)[0] if now is None else now
+    said = bp.load(spec).to_plain(defaults=False)
+    put(said, f"{path}.{key}", number)
+    plan = bp.plan(bp.load(said))
+    put(said, f"{path}.{key}", f"{number} * d_model / d_model + 0 * layer")
+    reckoned = bp.load(said)
+    assert bp.plan(reckoned).hash == plan.hash
+    assert bp.load(reckoned.to_plain()).to_plain() == reckoned.to_plain()
+    bp.build(reckoned, device="meta")
+    put(said, f"{path}.{key}", "1 / (layer - layer)")
+    with pytest.raises(bp.SpecError, match="division by zero"):
+        bp.load(said)
