@@ -59,7 +59,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "shaw": {"back": 4},
     "classification.dense_bias": {"labels": 3, "activation": "tanh"},
     "masked_language_model.width": {"tie": False},
-    "tokens.project": {"width": 12, "token_types": 2},
+    "tokens.project": {"width": 12, "token_types": 2, "norm": "layer"},
     "tokens.projection_bias": {"width": 12},
     "attention.norm": {"heads": 4, "feed_forward": "mlp"},
     "yarn": YARN,
@@ -105,6 +105,7 @@ OTHERS: dict[str, list[Any]] = {
     "longrope.long_factor": [[2.0] * 32],
     "rope.theta": [100.0],
     "rope.fraction": [0.25],
+    "rope.width": [4],
 }
 
 # The layers of an encoder, of either side of an encoder-decoder and of both, and of the towers of a dual encoder, are

@@ -22,6 +22,7 @@ class Model(Component, kind="model"):
     continue a sequence token by token, `encodes` that it reads a source beside the target it writes.
     """
 
+    formulas: ClassVar[bool] = False
     #: The objective of a spec that says none: what such a model is usually trained by, or None.
     objective: ClassVar[str | None] = None
     #: Where a spec says how many ids the model knows, below `model`.
