@@ -21,7 +21,7 @@ from tests.parity.public import EXPERTS, Public, entries, public
 # Of the logits' standard deviation. float32 is within 5e-6 of float64; gelu and its tanh form are further apart.
 BAR = 2e-5
 FAMILIES = [name for name in entries() if name not in EXPERTS and name not in ("vit", "clip")]
-SEQUENCES = {"causal", "encoder", "seq2seq", "clip"}
+SEQUENCES = {"causal", "encoder", "classes", "seq2seq", "clip"}
 WORST: dict[str, float] = {}
 
 
@@ -105,7 +105,7 @@ def longer(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def test_logits_agree_on_other_text(case: Case) -> None:
-    if case.theirs.kind not in ("causal", "encoder", "seq2seq"):
+    if case.theirs.kind not in ("causal", "encoder", "classes", "seq2seq"):
         return
     inputs = longer(case.theirs.inputs)
     agree(case, case.theirs.run(case.ours, inputs), case.theirs.run(case.theirs.model, inputs))
@@ -134,7 +134,7 @@ def loss_of(case: Case, model: nn.Module) -> Tensor:
     if logits.ndim == 2:
         return F.cross_entropy(logits, torch.arange(len(logits)) % logits.shape[1])
     ids = inputs.get("decoder_input_ids", inputs["input_ids"])
-    return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten())
+    return F.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten() % logits.shape[2])
 
 
 def test_loss_and_gradients_agree(case: Case) -> None:
