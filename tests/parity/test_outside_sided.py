@@ -62,10 +62,12 @@ def said(name: str, model: str, config: dict[str, Any], kind: str = "encoder", *
 
 MASKED, SUMS, CLASSES = "ForMaskedLM", "ForConditionalGeneration", "ForSequenceClassification"
 CASES: dict[str, dict[str, Any]] = {
+    "bert_classes": said("Bert", CLASSES, {**BERT, "num_labels": 5}, "classes"),
+    "bert_bare": said("Bert", "Model", BERT, bare=True),
     "roberta": said("Roberta", MASKED, BERT),
     "roberta_classes": said("Roberta", CLASSES, {**BERT, "num_labels": 5, "type_vocab_size": 1}, "classes"),
     "roberta_bare": said("Roberta", "Model", BERT, bare=True),
-    "xlm_roberta": said("XLMRoberta", MASKED, {**BERT, "tie_word_embeddings": False}),
+    "xlm_roberta": said("XLMRoberta", MASKED, BERT),
     "camembert": said("Camembert", MASKED, {**BERT, "type_vocab_size": 1}),
     "xlm_roberta_xl": said("XLMRobertaXL", MASKED, BERT),
     "roberta_prelayernorm": said("RobertaPreLayerNorm", MASKED, BERT),
@@ -79,6 +81,19 @@ CASES: dict[str, dict[str, Any]] = {
     "roformer": said("RoFormer", MASKED, {**BERT, "embedding_size": 16}),
     "nomic_bert": said("NomicBert", MASKED, BERT),
     "nomic_bert_bare": said("NomicBert", "Model", BERT, bare=True),
+    "eurobert": said(
+        "EuroBert",
+        MASKED,
+        {
+            **{key: value for key, value in BERT.items() if key != "layer_norm_eps"},
+            "num_key_value_heads": 2,
+            "rms_norm_eps": 1e-3,
+            "attention_bias": True,
+            "pad_token_id": 1,
+            "bos_token_id": 0,
+            "eos_token_id": 2,
+        },
+    ),
     "rembert": said("RemBert", MASKED, {**BERT, "input_embedding_size": 16, "output_embedding_size": 24}),
 }
 
