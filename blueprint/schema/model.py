@@ -69,7 +69,7 @@ class Model(Component, kind="model"):
         """The model as plain values without defaults, with other words for the layers of its stacks, by side."""
         said = self.to_plain(defaults=False)
         for side, stack in self.stacks().items():
-            if stack is self:
+            if id(stack) == id(self):
                 said = laid(said, layers[side])
             else:
                 said[side] = laid(said[side], layers[side])

@@ -134,7 +134,9 @@ class Checks:
         if case.theirs.kind == "clip":
             # The end token is looked for among all tokens, padding too: there it must not be.
             inputs["input_ids"] = inputs["input_ids"].masked_fill(keep == 0, 3)
-        expected, found = (case.theirs.run(model, inputs, attention_mask=keep) for model in (case.theirs.model, case.ours))
+        expected, found = (
+            case.theirs.run(model, inputs, attention_mask=keep) for model in (case.theirs.model, case.ours)
+        )
         if case.theirs.kind in ("causal", "encoder"):
             expected, found = expected[keep.bool()], found[keep.bool()]
         agree(case, found, expected)

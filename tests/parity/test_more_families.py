@@ -62,7 +62,10 @@ CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
     "exaone4, no windows": ("Exaone4", {**LLAMA, "sliding_window": None, "layer_types": [ALL, ALL]}),
 }
 SEQ2SEQ: dict[str, tuple[str, dict[str, Any]]] = {
-    "t5, gated": ("T5ForConditionalGeneration", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "t5, gated": (
+        "T5ForConditionalGeneration",
+        {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    ),
     "mt5": ("MT5ForConditionalGeneration", {**T5, "num_decoder_layers": 3}),
     "mbart": ("MBartForConditionalGeneration", {**SMALL, "scale_embedding": True}),
     "pegasus": ("PegasusForConditionalGeneration", {**SMALL, "scale_embedding": True}),
