@@ -171,7 +171,12 @@ class Inverter:
         if not holds and isinstance(then, Name) and then.steps[0] == HF:
             holds = True
             self.tree(condition, True, env)
-        self.tree(then if holds else other, target, env)
+        likely, unlikely = (then, other) if holds else (other, then)
+        try:
+            self.tree(likely, target, env)
+        except Conflict:
+            self.tree(condition, not holds, env)
+            self.tree(unlikely, target, env)
 
     def _not(self, tree: Operation, target: Any, env: Env) -> None:
         self.tree(tree.inner[0], not target, env)

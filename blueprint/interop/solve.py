@@ -70,6 +70,9 @@ def _solved(family: Family, spec: Spec, start: Mapping[str, Any] | None, ignore:
     try:
         if start is None:
             _complete(family, written, ignore)
+            if "pad_token_id" not in family.fields():
+                # Left out, it would be that of the family's first vocabulary, and this one's may not reach so far.
+                written["pad_token_id"] = None
         filled = fill(family, Config.of(written), ignore)
     except FamilyError as error:
         message = f"the config by which the family `{family.name}` would say this model has faults"
