@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import PositiveInt
 
+from blueprint.arithmetic import ArithmeticFault
 from blueprint.component import Component, Fault, Faults, Site, rule, slot
 from blueprint.kinds import Embedding
 from blueprint.schema.faults import known_at, part_faults
@@ -130,8 +131,8 @@ def model_site(
 def embedded_site(at: Site, embedding: Any) -> Site:
     """The site, told by the embedding whether tokens are ids and how many there are, as far as that is known."""
     try:
-        count = embedding.tokens_of(at)
+        count = embedding.evaluated(at).tokens_of(at)
         length = at.max_length if count is None else count
         return replace(at, ids=embedding.takes == "input_ids", max_length=length)
-    except NotKnown:
+    except (ArithmeticFault, NotKnown):
         return at if embedding is UNKNOWN else replace(at, ids=embedding.takes == "input_ids", max_length=UNKNOWN)

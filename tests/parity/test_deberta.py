@@ -37,6 +37,7 @@ NAMES = {
     "embedding.positions": "deberta.embeddings.position_embeddings",
     "embedding.token_types": "deberta.embeddings.token_type_embeddings",
     "embedding.norm": "deberta.embeddings.LayerNorm",
+    "embedding.projection": "deberta.embeddings.embed_proj",
     "attention.position.table": "deberta.encoder.rel_embeddings",
     "attention.position.norm": "deberta.encoder.LayerNorm",
     "attention.position.k": "attention.self.pos_key_proj",
@@ -110,8 +111,14 @@ def theirs(**config: Any) -> nn.Module:
         ({"buckets": None}, {"positions": "learned"}, {"position_buckets": -1, "position_biased_input": True}),
         # As version 3 says it: the buckets end with the longest sequence.
         ({"buckets": 12, "max_distance": 40}, {}, {"position_buckets": 12, "max_relative_positions": -1}),
+        # The sum of narrow tables is projected ahead of its norm.
+        (
+            {},
+            {"width": 20, "project": "sum", "projection_bias": False, "positions": "learned", "token_types": 2},
+            {"embedding_size": 20, "position_biased_input": True, "type_vocab_size": 2},
+        ),
     ],
-    ids=["shared projections", "own", "c2p", "p2c", "p2c by its own", "every distance", "longest"],
+    ids=["shared projections", "own", "c2p", "p2c", "p2c by its own", "every distance", "longest", "narrow tables"],
 )
 def test_deberta_for_masked_tokens(position: Any, embedding: Any, config: Any) -> None:
     reference, model = theirs(**config), ours(position, **embedding)

@@ -10,7 +10,7 @@ import torch
 from tests.parity.checks import BAR, WORST, Case, Checks, imported
 from tests.parity.public import EXPERTS, entries, public
 
-FAMILIES = [name for name in entries() if name not in EXPERTS and name not in ("vit", "clip")]
+FAMILIES = [name for name in entries() if name not in EXPERTS]
 
 
 @pytest.fixture(scope="module", params=FAMILIES)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 
 class XieluActivation(nn.Module):
-    """αp x² + βx for x > 0, else αn (e^min(x, eps) − 1 − x) + βx; αp = softplus(alpha_p), αn = β + softplus(alpha_n)."""
+    """αp x² + βx for x > 0, else αn (e^min(x, eps) − 1 − x) + βx, where αp = softplus(alpha_p) and
+    αn = β + softplus(alpha_n)."""
 
     beta: Tensor
     eps: Tensor
