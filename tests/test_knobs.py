@@ -104,6 +104,7 @@ OTHERS: dict[str, list[Any]] = {
     "longrope.short_factor": [[2.0] * 32],
     "longrope.long_factor": [[2.0] * 32],
     "rope.theta": [100.0],
+    "xielu.alpha_n": [1.6],
     "rope.fraction": [0.25],
     "rope.width": [4],
 }

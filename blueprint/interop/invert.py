@@ -30,6 +30,8 @@ class Inverter:
 
     def __init__(self, assign: Callable[[Path_, Any], None], let: Map) -> None:
         self.assign, self.let = assign, let
+        #: Fields that have been solved for: the rest of an expression is solved beside them.
+        self.solved: set[Path_] = set()
 
     def scalar(self, node: Scalar, target: Any, env: Env, numbers: dict[str, Any]) -> None:
         """Make a leaf of a template come to a target; raises `Conflict` where it is a literal that does not."""
@@ -123,6 +125,7 @@ class Inverter:
             except ExpressionFault:
                 return
             if path[0] == HF and len(path) > 1:
+                self.solved.add(path[1:])
                 self.assign(path[1:], target)
             return
         node = self.let.get(first)
@@ -173,7 +176,11 @@ class Inverter:
         if _constant(sides[holds]) and not alike(_evaluated(sides[holds], env), target):
             holds = not holds
             self.tree(condition, holds, env)
-        self.tree(sides[holds], target, env)
+        try:
+            self.tree(sides[holds], target, env)
+        except Conflict:
+            self.tree(condition, not holds, env)
+            self.tree(sides[not holds], target, env)
 
     def _not(self, tree: Operation, target: Any, env: Env) -> None:
         self.tree(tree.inner[0], not target, env)
@@ -209,17 +216,24 @@ class Inverter:
         if len(tree.inner) != 2 or isinstance(target, bool) or not isinstance(target, int | float):
             return
         for index, other in ((0, 1), (1, 0)):
+            if self._settled(tree.inner[index], env) or not self._settled(tree.inner[other], env):
+                continue
             try:
                 known = _evaluated(tree.inner[other], env)
             except ExpressionFault:
-                continue
-            if not _fields(tree.inner[index]) or _fields(tree.inner[other]):
                 continue
             try:
                 self.tree(tree.inner[index], _whole(_other(tree.sign, index == 0, target, known)), env)
             except ZeroDivisionError:
                 return
             return
+
+    def _settled(self, tree: Tree, env: Env) -> bool:
+        """Whether an expression speaks of no field that is still to be solved for."""
+        try:
+            return all(env.meant(name.path(env))[1:] in self.solved for name in _fields(tree))
+        except ExpressionFault:
+            return False
 
 
 _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
