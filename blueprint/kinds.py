@@ -202,6 +202,8 @@ class Tokenizer(Component, kind="tokenizer"):
     beside: ClassVar[dict[str, Any]] = {"model.vocab_size": None}
     #: The fields that name files it cannot do without: runs, builds and checkpoints keep copies of them.
     kept: ClassVar[tuple[str, ...]] = ()
+    #: The field that names a tokenizer's file, and what pretrained models call that file; None: there is no such.
+    reads: ClassVar[tuple[str, str] | None] = None
 
     @property
     def vocab_size(self) -> int | None:

@@ -69,14 +69,14 @@ def picture(plan: Plan, form: str = "png", note: str = "") -> bytes:
 
     boxes, links, colours = _boxes(plan)
     sizes = [*wrapped(_sizes(plan), 110), *filter(None, [note])]
-    height = sum(box.height + _GAP + (_ENTRY if box.enters else 0) for box in boxes) + 1.7 + 0.2 * len(sizes)
+    height = sum(box.height + _GAP + (_ENTRY if box.enters else 0) for box in boxes) + 1.45 + 0.2 * len(sizes)
     figure = Figure(figsize=(_WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_xlim(0, _WIDTH)
     axes.set_ylim(0, height)
     axes.axis("off")
     _stack(axes, boxes, links)
-    _depth(axes, plan, colours, height - 1.05 - 0.2 * len(sizes))
+    _depth(axes, plan, colours, height - 0.95 - 0.2 * len(sizes))
     axes.text(_LEFT, height - 0.35, plan.name, fontsize=15, fontweight="bold", va="center")
     for index, text in enumerate(sizes):
         axes.text(_LEFT, height - 0.62 - 0.2 * index, text, fontsize=8, color="#555555", va="center")

@@ -1,7 +1,7 @@
 """Every block of the README and the documentation does what it shows.
 
 A fence's words, or its title, say what it is: `yaml NAME` is written to that file, and every YAML that has a model must
-load (with `wrong`, must not); `bash` runs line by line (`fails`: must exit with 1); the `text` after it must be what it
+load (with `wrong`, must not), or, with `family`, be read as one; `bash` runs line by line (`fails`: must exit with 1); the `text` after it must be what it
 printed; `python` runs, under its name if it has one.
 """
 
@@ -20,6 +20,8 @@ import pytest
 import yaml
 
 import blueprint as bp
+from blueprint.interop.family import read_family
+from blueprint.interop.rules import read_rules
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,7 +58,9 @@ def test_every_block_does_what_it_shows(page: Path, tmp_path: Path) -> None:
             name = next((word for word in block.words if word.endswith(".yaml")), "block.yaml")
             path = tmp_path / name
             path.write_text(block.text)
-            if any(word.startswith("wrong") for word in block.words):
+            if "family" in block.words:
+                read_rules(read_family(path))
+            elif any(word.startswith("wrong") for word in block.words):
                 with pytest.raises(bp.SpecError) as caught:
                     bp.load(path)
                 printed = str(caught.value)

@@ -79,7 +79,6 @@ OTHERS: dict[str, list[Any]] = {
     "encoder_decoder.encoder": [{"layers": 3}],
     "encoder_decoder.decoder": [{"layers": 3}],
     "encoder_decoder.encoder.block": [{"type": "parallel", "attention": {"heads": 4}}],
-    "encoder_decoder.embedding": [{"type": "tokens", "norm": "layer"}],
     "sequential.cross_attention": [
         {"type": "multi_head", "heads": 4, "bias": True},
         {"type": "multi_head", "heads": 2},
@@ -119,6 +118,8 @@ for _table in (BESIDE, OTHERS):
             for _side in SIDES.get(_model, ("",)):
                 _there = {f"{_side}{key}": value for key, value in _said.items()} if isinstance(_said, dict) else _said
                 _table.setdefault(f"{_model}{_side}{_key}", _there)
+for _side in SIDES["encoder_decoder."]:
+    OTHERS[f"encoder_decoder.{_side}embedding"] = [{"type": "tokens", "norm": "layer"}]
 # A parallel block reads no memory.
 for _side in ("", "decoder."):
     OTHERS[f"encoder_decoder.{_side}block"] = [
@@ -226,16 +227,16 @@ def model_of(said: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
             seen["output of documents"] = model(**given, segment_ids=documents).logits
         torch.manual_seed(0)
         seen["output in training"] = model.train()(**given).logits
-    seen["longest"] = [fits(model, length) for length in (20, 32, 48)]
+    seen["longest"] = [fits(model, length, side) for side in plan.stacks for length in (20, 32, 48)]
     return plan, seen
 
 
-def fits(model: torch.nn.Module, length: int) -> bool:
-    """Whether generating up to `length` tokens goes without a word."""
+def fits(model: torch.nn.Module, length: int, side: str) -> bool:
+    """Whether a stack goes up to `length` tokens without a word."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            room(model, length)
+            room(model, length, side)
         except (UserWarning, ValueError):
             return False
     return True
@@ -276,7 +277,7 @@ def standing(spec: Mapping[str, Any], path: str) -> Any:
     found = at(spec, path)
     model, _, inner = path.partition(".")
     side, _, common = inner.partition(".")
-    return at(spec, f"{model}.{common}") if found is None and common and f"{side}." in SIDES else found
+    return at(spec, f"{model}.{common}") if found is None and common and side in ("encoder", "decoder") else found
 
 
 @pytest.mark.parametrize(("kind", "name", "key"), KNOBS, ids=lambda word: word)

@@ -151,7 +151,7 @@ def room(model: nn.Module, longest: int, side: str = "decoder") -> None:
     at = None if plan is None else plan.model.sides(plan.site).get(side)
     if plan is None or at is None or at.max_length is None or longest <= at.max_length:
         return
-    what, fix = _SAID[side]
+    what, fix = _SAID.get(side, (f"tokens of the {side} are", "shorten it"))
     said = f"{what} {longest}, the model's max_length is {at.max_length}"
     for _, part, site in plan.parts():
         if "needs_length" in part.traits and site.side == side:

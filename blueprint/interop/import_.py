@@ -34,7 +34,9 @@ from blueprint.interop.rules import Rules, read_rules
 from blueprint.interop.safetensors_io import SINGLE, Checkpoint, Shape, open_checkpoint
 from blueprint.interop.safetensors_out import Out, ordered, writer
 from blueprint.interop.template import Filled, fill
+from blueprint.interop.tokenizer import line, tokenizer_of
 from blueprint.interop.transfer import move_in, same_bits
+from blueprint.kinds import Tokenizer
 from blueprint.model.build import build_plan
 from blueprint.model.face import build
 from blueprint.schema.spec import Spec
@@ -148,7 +150,9 @@ def import_hf(
     Raises as `import_folder` does.
     """
     ready = understand(Path(path), family, ignore)
-    spec = ready.filled.spec
+    spec, tokenizer = ready.filled.spec, tokenizer_of(Path(path), ready.filled.spec)
+    if tokenizer is not None:
+        spec = spec.model_copy(update={"tokenizer": Tokenizer.of(tokenizer)})
     model = build(spec).eval()
     sink = ModelSink(model, {name: tensor.dtype for name, tensor in _ours(ready).items()})
     with torch.no_grad():
@@ -246,6 +250,7 @@ def _write(ready: Ready, path: Path, folder: Path, progress: Progress | None) ->
     write_atomic(kept.family, filled.family.text)
     kept.record.write(folder)
     write_json(folder / "lock.json", lock(filled.spec, filled.plan.hash, {}))
-    write_atomic(folder / "spec.yaml", filled.text)
+    tokenizer = tokenizer_of(kept.hf, filled.spec)
+    write_atomic(folder / "spec.yaml", filled.text + (line(tokenizer, folder) if tokenizer else ""))
     parameters = sum(parameter.numel() for parameter in build_plan(filled.plan, device="meta").parameters())
     return parameters, len(outs), total, len(ready.moves.tied), len(ready.moves.dropped)

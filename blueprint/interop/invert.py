@@ -168,7 +168,12 @@ class Inverter:
         if not holds and isinstance(then, Name) and then.steps[0] == HF:
             holds = True
             self.tree(condition, True, env)
-        self.tree(then if holds else other, target, env)
+        # What says something else for certain was not chosen.
+        sides = {True: then, False: other}
+        if _constant(sides[holds]) and not alike(_evaluated(sides[holds], env), target):
+            holds = not holds
+            self.tree(condition, holds, env)
+        self.tree(sides[holds], target, env)
 
     def _not(self, tree: Operation, target: Any, env: Env) -> None:
         self.tree(tree.inner[0], not target, env)
@@ -185,6 +190,20 @@ class Inverter:
                 self.tree(left, _evaluated(right, env), env)
             except ExpressionFault:
                 return
+
+    def _in(self, tree: Operation, target: Any, env: Env) -> None:
+        """A list with an item more or fewer."""
+        item, whole = tree.inner
+        if not _constant(item):
+            return
+        value = _evaluated(item, env)
+        try:
+            known = _evaluated(whole, env)
+        except ExpressionFault:
+            known = None
+        known = known if isinstance(known, list) else []
+        wanted = (tree.sign == "in") == bool(target)
+        self.tree(whole, [*known, value] if wanted else [each for each in known if not same(each, value)], env)
 
     def _product(self, tree: Operation, target: Any, env: Env) -> None:
         if len(tree.inner) != 2 or isinstance(target, bool) or not isinstance(target, int | float):
@@ -211,6 +230,8 @@ _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
     "or": Inverter._all,
     "==": Inverter._equal,
     "!=": Inverter._equal,
+    "in": Inverter._in,
+    "not in": Inverter._in,
     **dict.fromkeys(("*", "/", "//", "+", "-"), Inverter._product),
 }
 
@@ -232,6 +253,11 @@ def _evaluated(tree: Tree, env: Env) -> Any:
 
 def _fields(tree: Tree) -> list[Name]:
     return [name for name in Expression("", tree, 0).names() if name.steps[0] == HF]
+
+
+def _constant(tree: Tree) -> bool:
+    """Whether it comes to the same whatever the config."""
+    return next(Expression("", tree, 0).names(), None) is None
 
 
 def _whole(value: float) -> float:

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from blueprint.arithmetic import ArithmeticFault
-from blueprint.component import Component, Section
+from blueprint.component import Component
 from blueprint.diagnosis import SpecError
 from blueprint.interop.compress import compress
 from blueprint.load import loads, scalars
 from blueprint.load.dump import dump
 from blueprint.plan import Plan, described, plan
-from blueprint.schema.layers import COMMON, Stack, variants
+from blueprint.schema.layers import Depth, variants
 from blueprint.schema.shape import Shape, fields
 from blueprint.schema.spec import VERSION, Spec
 from blueprint.schema.validate import validate
@@ -50,35 +50,26 @@ def spec_text(spec: Spec, proven: Plan, origin: str | None = None) -> str:
 
 def written(spec: Spec, *, plainly: bool = False) -> dict[str, Any]:
     """The model section of a spec as plain values, its layers said as briefly as they can be."""
-    said = _stacks(spec.model, spec.model.to_plain(defaults=False), spec.model.to_plain(), plainly)
-    return {key: said[key] for key in sorted(said, key=lambda key: _FIRST.index(key) if key in _FIRST else len(_FIRST))}
+    said = spec.model.laid({side: _layers(stack, plainly) for side, stack in spec.model.stacks().items()})
+    return _ordered({key: _ordered(each) if key in spec.model.stacks() else each for key, each in said.items()})
 
 
-def _stacks(section: Section, said: dict[str, Any], whole: dict[str, Any], plainly: bool) -> dict[str, Any]:
-    if not isinstance(section, Stack):
-        return said
-    names = variants(section.layers, section.pattern, section.overrides)
+def _ordered(said: dict[str, Any]) -> dict[str, Any]:
+    order = sorted(said, key=lambda key: _FIRST.index(key) if key in _FIRST else len(_FIRST))
+    return {key: said[key] for key in order}
 
-    def block(values: dict[str, Any], name: str) -> Any:
-        group, _, key = name.partition(".")
-        found = values.get(group) if name == COMMON else values.get(group, {}).get(key)
-        return found if found is not None else {}
 
+def _layers(stack: Depth, plainly: bool) -> dict[str, Any]:
+    """What says the layers of one stack."""
+    said, whole = stack.whole_blocks(defaults=False), stack.whole_blocks()
+    names = variants(stack.layers, stack.pattern, stack.overrides)
     layers = compress(
-        [from_plain(block(said, name), _HERE) for name in names],
-        whole=[block(whole, name) for name in names],
-        shared=section.share is not None,
+        [from_plain(said[name], _HERE) for name in names],
+        whole=[whole[name] for name in names],
+        shared=stack.share is not None,
         plainly=plainly,
     )
-    entries = {key: plain(entry.value) for key, entry in layers.entries(_HERE).items()}
-    out: dict[str, Any] = {}
-    for key, value in said.items():
-        if key in ("block", "pattern", *_LAYERED):
-            out |= entries
-            entries = {}
-        else:
-            out[key] = value
-    return out | entries
+    return {key: plain(entry.value) for key, entry in layers.entries(_HERE).items()}
 
 
 def minimal(said: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +103,10 @@ def _candidates(value: Any, shape: Shape, path: tuple[str, ...]) -> Iterator[tup
     for key, inner in fields(cls).items():
         if key not in value or (key in ("block", *_LAYERED) and not isinstance(value[key], dict)):
             continue
-        if key not in required and (inner.default is None or inner.inherit or key in sums) and inner.form != "map":
+        # Of what variants have in common, a type alone may be left.
+        bare = value[key] == {"type": inner.type_name(None)} if inner.form == "slot" else False
+        unsaid = inner.default is None or inner.inherit or key in sums or bare
+        if key not in required and unsaid and inner.form != "map":
             yield (*path, key)
         yield from _candidates(value[key], inner, (*path, key))
 
@@ -155,16 +149,19 @@ def _identity(model: dict[str, Any], rest: dict[str, Any]) -> Any:
     try:
         parts = [(name, described(part.filled(at))) for name, part, at in spec.model.parts(site)]
         sides = {}
+        places = spec.model.sides(site)
         for side, stack in spec.model.stacks().items():
-            layers = stack.layer_list(site)
+            at = places[side]
+            layers = stack.layer_list(at)
             last = {layer.variant: index for index, layer in enumerate(layers)}
             first = {layer.variant: index for index, layer in reversed(list(enumerate(layers)))}
             ends = sorted({*first.values(), *last.values()})
             filled = [(index, described(layers[index].block.filled(layers[index].site))) for index in ends]
-            sides[side] = [filled, [(layer.variant, layer.weights_of) for layer in layers]]
+            numbers = (at.d_model, at.max_length, at.vocab_size, at.causal)
+            sides[side] = [numbers, filled, [(layer.variant, layer.weights_of) for layer in layers]]
     except ArithmeticFault:
         return None
-    return (site.d_model, site.max_length, site.vocab_size, site.causal), parts, sides
+    return parts, sides
 
 
 def _without(value: dict[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

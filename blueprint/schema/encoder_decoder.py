@@ -14,7 +14,7 @@ from blueprint.kinds import Block, Embedding, Head, Init, Norm
 from blueprint.schema.crossing import CROSS, sparse
 from blueprint.schema.embedded import layer_faults, model_site, part_site
 from blueprint.schema.faults import part_faults
-from blueprint.schema.layers import LAYERED, Depth, Width
+from blueprint.schema.layers import LAYERED, Depth, Width, laid
 from blueprint.schema.merge import merge
 from blueprint.schema.model import Model, outside_layers
 from blueprint.schema.parting import parted
@@ -184,6 +184,20 @@ class EncoderDecoder(Model, Width):
                 own["norm"] = side.norm.to_plain()
         for block, own, under in () if defaults else _blocks(self.decoder, sides["decoder"]):
             sparse(block, own, under)
+        return self._parted(said, sides)
+
+    def laid(self, layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """The model as plain values without defaults, with other words for the layers of its sides."""
+        said = super().to_plain(defaults=False)
+        sides = {}
+        for name, side in self.stacks().items():
+            own = laid(said.pop(name), layers[name])
+            own.pop("norm", None)
+            sides[name] = own | ({"norm": side.norm.to_plain()} if side.norm != self.norm else {})
+        return self._parted(said, sides)
+
+    def _parted(self, said: dict[str, Any], sides: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+        """What both sides say alike once, in the order of the fields."""
         both, *differ = parted(sides["encoder"], sides["decoder"])
         parts = {**said, **both, **{name: each for name, each in zip(SIDES, differ, strict=True) if each}}
         order = ["type", *(info.alias or name for name, info in type(self).model_fields.items())]

@@ -11,7 +11,7 @@ from pydantic import PositiveInt
 from blueprint.component import Fault, Faults, Section, Site, rule, slot
 from blueprint.diagnosis import nearest
 from blueprint.kinds import Block, Norm
-from blueprint.schema.crossing import crossed
+from blueprint.schema.crossing import crossed, sparse
 from blueprint.schema.merge import merge
 from blueprint.schema.parting import difference
 from blueprint.schema.shape import Shape, fields
@@ -115,6 +115,17 @@ class Depth(Section):
                     said[name][key] = difference(block.to_plain(), under.to_plain())
         return said
 
+    def whole_blocks(self, *, defaults: bool = True) -> dict[str, Any]:
+        """Every block as plain values that stand alone, by the variant's name as layers have it."""
+        said = Section.to_plain(self, defaults=defaults)
+        found = {COMMON: (self.block, said.get("block", {}))}
+        for group in ("blocks", "overrides"):
+            found |= {f"{group}.{k}": (block, said[group][k]) for k, block in getattr(self, group).items()}
+        for block, own in found.values() if self.reads and not defaults else ():
+            if block is not None and isinstance(own, dict):
+                sparse(block, own, None)
+        return {name: own if own is not None else {} for name, (_, own) in found.items()}
+
     def under(self, name: str, key: str) -> Block | None:
         """The block that a variant, `blocks` or `overrides` by its key, is merged over."""
         index = layer_index(key, self.layers) if name == "overrides" else None
@@ -199,6 +210,17 @@ class Stack(Depth, Width):
 
 #: Fields that say what layers are: a plan has them written out.
 LAYERED = frozenset({"norm", "block", "blocks", "pattern", "overrides", "share"})
+
+
+def laid(said: dict[str, Any], layers: Mapping[str, Any]) -> dict[str, Any]:
+    """What a stack says, as plain values, with other words for its layers, where those stood."""
+    out: dict[str, Any] = {}
+    for key, value in said.items():
+        if key in ("block", "blocks", "pattern", "overrides"):
+            out |= {name: each for name, each in layers.items() if name not in out}
+        else:
+            out[key] = value
+    return {**out, **layers}
 
 
 def _items(node: Node | None) -> tuple[Node, ...]:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from blueprint.component import Component, Fault, Faults, Site, register, rule, slot
 from blueprint.kinds import Embedding, Head, Init
 from blueprint.schema.embedded import Embedded
-from blueprint.schema.layers import LAYERED, Depth
+from blueprint.schema.layers import LAYERED, Depth, laid
 
 #: Numbers of a stack that a small model has smaller.
 BOUNDS = ("d_model", "vocab_size", "max_length")
@@ -63,6 +63,16 @@ class Model(Component, kind="model"):
     def inputs(self) -> dict[str, tuple[int, ...] | None]:
         """What the forward is given, by name: the shape of one, the batch aside, or None for ids (B, T)."""
         return {"input_ids": None}
+
+    def laid(self, layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """The model as plain values without defaults, with other words for the layers of its stacks, by side."""
+        said = self.to_plain(defaults=False)
+        for side, stack in self.stacks().items():
+            if stack is self:
+                said = laid(said, layers[side])
+            else:
+                said[side] = laid(said[side], layers[side])
+        return said
 
     def sides(self, site: Site) -> dict[str, Site]:
         """The sites of the stacks, where `site` is the model's."""

@@ -50,7 +50,9 @@ class Pairing(Section):
 
     @rule("objective", "model")
     def _targets_are_not_seen(objective: Objective | None, model: Model) -> Faults:
-        if objective is not None and "next_token" in objective.traits and not getattr(model, "causal", True):
+        if objective is None or (objective.models and model.spec_name not in objective.models):
+            return None
+        if "next_token" in objective.traits and not getattr(model, "causal", True):
             return Fault(
                 f"with `causal: false` every token sees the next one, which objective `{objective.spec_name}` asks "
                 "for: the model would learn to copy it",

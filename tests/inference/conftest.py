@@ -9,7 +9,6 @@ import pytest
 from torch import nn
 
 import blueprint as bp
-from blueprint.schema.spec import Spec
 
 Make = Callable[..., nn.Module]
 
@@ -43,7 +42,7 @@ def make(
         "init": {"type": "normal", "std": 0.3},
         **model,
     }
-    return bp.build(Spec.model_validate({"model": said})).eval()
+    return bp.build(bp.load({"model": said})).eval()
 
 
 def writer(vocab_size: int = 61, **model: Any) -> nn.Module:

@@ -309,7 +309,7 @@ def test_inputs_that_are_missing_or_not_taken_are_refused_by_name() -> None:
         model(SOURCE, memory=memory, decoder_input_ids=TARGET)
     with pytest.raises(TypeError, match="no segment_ids"):
         model(SOURCE, segment_ids=FULL, decoder_input_ids=TARGET)
-    with pytest.raises(TypeError, match="no attention_mask without input_ids"):
+    with pytest.raises(TypeError, match="attention_mask without input_ids"):
         model(attention_mask=FULL, memory=memory, decoder_input_ids=TARGET)
     with pytest.raises(TypeError, match="no token types"):
         model(SOURCE, token_type_ids=FULL, decoder_input_ids=TARGET)

@@ -63,11 +63,13 @@ class Public:
 
 def public(name: str) -> Public:
     """The reference of a family, its weights drawn."""
-    return reference(name, entries()[name])
+    entry = entries()[name]
+    inputs = {key: _tensor(value) for key, value in entry["inputs"].items()}
+    return drawn(name, entry, inputs)
 
 
-def reference(name: str, entry: dict[str, Any]) -> Public:
-    """What an entry says, its weights drawn."""
+def drawn(name: str, entry: dict[str, Any], inputs: dict[str, Tensor]) -> Public:
+    """The library's model of an entry with eager attention, its weights drawn."""
     import transformers
 
     config = getattr(transformers, entry["config_class"])(**copy.deepcopy(entry["config"]))
@@ -76,7 +78,7 @@ def reference(name: str, entry: dict[str, Any]) -> Public:
             part._attn_implementation = "eager"
     model: nn.Module = getattr(transformers, entry["model_class"])(config).float().eval()
     draw(model)
-    return Public(name, entry, model, {key: _tensor(value) for key, value in entry["inputs"].items()})
+    return Public(name, entry, model, inputs)
 
 
 def _tensor(value: Any) -> Tensor:

@@ -8,21 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
-import blueprint as bp
-from tests.parity.public import reference
-from tests.parity.test_public import (  # noqa: F401
-    Case,
-    test_greedy_decoding_gives_the_same_tokens,
-    test_it_goes_back_as_it_came,
-    test_it_learns_the_same_numbers,
-    test_logits_agree,
-    test_logits_agree_on_other_text,
-    test_logits_agree_where_a_row_is_padded,
-    test_loss_and_gradients_agree,
-    test_tensors_that_are_one_are_one,
-    test_what_is_written_is_what_a_person_would_write,
-)
+from tests.parity import test_public as same
+from tests.parity.public import drawn
+from tests.parity.test_public import Case, brought_in
 
 BERT: dict[str, Any] = {
     "vocab_size": 101,
@@ -131,31 +121,35 @@ CASES: dict[str, dict[str, Any]] = {
 }
 
 
-def inputs(kind: str, config: dict[str, Any]) -> dict[str, Any]:
+def inputs(kind: str, config: dict[str, Any]) -> dict[str, Tensor]:
     """What a model of a kind is run on."""
     random = torch.Generator().manual_seed(7)
-    made: dict[str, Any] = {}
+    made: dict[str, Tensor] = {}
     if kind in ("vision", "clip"):
         size = config.get("vision_config", config)["image_size"]
         pixels = torch.randn(2, 3, size, size, generator=random)
-        made["pixel_values"] = {"values": pixels.flatten().tolist(), "shape": list(pixels.shape)}
+        made["pixel_values"] = pixels
     if kind != "vision":
-        made["input_ids"] = torch.randint(3, 100, (2, 14), generator=random).tolist()
+        made["input_ids"] = torch.randint(3, 100, (2, 14), generator=random)
     if kind == "seq2seq":
-        made["decoder_input_ids"] = torch.randint(3, 100, (2, 9), generator=random).tolist()
+        made["decoder_input_ids"] = torch.randint(3, 100, (2, 9), generator=random)
     return made
 
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    from blueprint.interop.import_ import import_folder
-
-    entry = dict(CASES[request.param])
-    entry["inputs"] = inputs(entry["kind"], entry["config"])
-    theirs = reference(request.param, entry)
-    folder = tmp_path_factory.mktemp(request.param)
-    theirs.model.save_pretrained(folder / "theirs")  # type: ignore[operator]
+    entry = CASES[request.param]
+    theirs = drawn(request.param, entry, inputs(entry["kind"], entry["config"]))
     own = Path(__file__).with_name("outside") / f"{request.param}.yaml"
-    family = str(own) if own.is_file() else None
-    import_folder(folder / "theirs", folder / "ours", family=family)
-    return Case(theirs, folder / "theirs", folder / "ours", bp.restore(folder / "ours").eval())
+    return brought_in(theirs, tmp_path_factory.mktemp("family"), own if own.is_file() else None)
+
+
+test_it_learns_the_same_numbers = same.test_it_learns_the_same_numbers
+test_tensors_that_are_one_are_one = same.test_tensors_that_are_one_are_one
+test_logits_agree = same.test_logits_agree
+test_logits_agree_on_other_text = same.test_logits_agree_on_other_text
+test_logits_agree_where_a_row_is_padded = same.test_logits_agree_where_a_row_is_padded
+test_loss_and_gradients_agree = same.test_loss_and_gradients_agree
+test_greedy_decoding_gives_the_same_tokens = same.test_greedy_decoding_gives_the_same_tokens
+test_what_is_written_is_what_a_person_would_write = same.test_what_is_written_is_what_a_person_would_write
+test_it_goes_back_as_it_came = same.test_it_goes_back_as_it_came

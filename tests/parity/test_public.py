@@ -20,7 +20,7 @@ from tests.parity.public import EXPERTS, Public, entries, public
 
 # Of the logits' standard deviation. float32 is within 5e-6 of float64; gelu and its tanh form are further apart.
 BAR = 2e-5
-FAMILIES = [name for name in entries() if name not in EXPERTS and name not in ("vit", "clip")]
+FAMILIES = [name for name in entries() if name not in EXPERTS]
 SEQUENCES = {"causal", "encoder", "classes", "seq2seq", "clip"}
 WORST: dict[str, float] = {}
 
@@ -35,15 +35,18 @@ class Case:
     ours: nn.Module
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
-def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
-    theirs = public(request.param)
-    folder = tmp_path_factory.mktemp(request.param)
-    theirs.model.save_pretrained(folder / "theirs")  # type: ignore[operator]
+def brought_in(theirs: Public, folder: Path) -> Case:
+    """A model of the library saved to a folder and imported from there, the family found by the config alone."""
     from blueprint.interop.import_ import import_folder
 
+    theirs.model.save_pretrained(folder / "theirs")  # type: ignore[operator]
     import_folder(folder / "theirs", folder / "ours")
     return Case(theirs, folder / "theirs", folder / "ours", bp.restore(folder / "ours").eval())
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return brought_in(public(request.param), tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -88,7 +91,9 @@ def test_tensors_that_are_one_are_one(case: Case) -> None:
 def test_logits_agree(case: Case) -> None:
     theirs, ours = case.theirs, case.ours
     agree(case, theirs.run(ours), theirs.run(theirs.model))
-    other = {name: value[:1] for name, value in theirs.inputs.items()}
+    # Of one text and one image there would be one logit, which has no spread.
+    kept = {"input_ids"} if theirs.kind == "clip" else set()
+    other = {name: value if name in kept else value[:1] for name, value in theirs.inputs.items()}
     agree(case, theirs.run(ours, other), theirs.run(theirs.model, other))
 
 
@@ -122,7 +127,7 @@ def test_logits_agree_where_a_row_is_padded(case: Case) -> None:
         # The end token is looked for among all tokens, padding too: there it must not be.
         inputs["input_ids"] = inputs["input_ids"].masked_fill(keep == 0, 3)
     expected, found = (case.theirs.run(model, inputs, attention_mask=keep) for model in (case.theirs.model, case.ours))
-    if case.theirs.kind in ("causal", "encoder"):
+    if case.theirs.kind in ("causal", "encoder") and expected.ndim == 3:
         expected, found = expected[keep.bool()], found[keep.bool()]
     agree(case, found, expected)
 
@@ -174,7 +179,8 @@ def test_greedy_decoding_gives_the_same_tokens(case: Case) -> None:
     expected = made.sequences
     begins = expected.shape[1] - len(made.logits)
     extra = {"start_id": int(expected[0, 0])} if case.theirs.kind == "seq2seq" else {}
-    assert case.ours.incremental
+    # Rotations that follow the sequence's length turn every key anew: there is nothing to keep.
+    assert case.ours.incremental or case.theirs.name == "phi3"
     found = bp.generate(case.ours, source, 16, temperature=0, **extra)
     for row in range(len(source)):
         until = begins + first_tie(torch.stack([step[row] for step in made.logits]))
@@ -224,6 +230,6 @@ def test_it_goes_back_as_it_came(case: Case, tmp_path: Path) -> None:
         for name in before.keys():  # noqa: SIM118
             ours, theirs = after.get_tensor(name), before.get_tensor(name)
             assert ours.dtype == theirs.dtype
-            assert torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8)), name
+            assert torch.equal(ours.flatten().view(torch.uint8), theirs.flatten().view(torch.uint8)), name
     again = type(case.theirs.model).from_pretrained(tmp_path / "back", attn_implementation="eager").eval()  # type: ignore[attr-defined]
     assert torch.equal(case.theirs.run(again), case.theirs.run(case.theirs.model))

@@ -37,5 +37,5 @@ def test_digits_are_told_apart(digits: Path, tmp_path: Path) -> None:
 
 def test_images_of_another_size_than_the_model_takes_are_told(digits: Path) -> None:
     spec = bp.load(RECIPE, [f"data.source.path={digits}", "model.embedding.image_size=16"])
-    with pytest.raises(TrainError, match="the images are 1 × 8 × 8 .*, but the model takes 1 × 16 × 16"):
+    with pytest.raises(TrainError, match=r"the images are 1 × 8 × 8 .*, but the model takes 1 × 16 × 16"):
         prepare(spec, progress=False)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blueprint.load.reader import read, source_of
-from blueprint.training.folder import yaml_text
+from blueprint.training.folder import IMPORTED, carried_start, yaml_text
 from blueprint.tree import Map, Node, Scalar, Seq
 
 TRICKY = [
@@ -54,3 +56,30 @@ def plain(node: Node) -> Any:
 def test_what_is_written_reads_back(value: dict[str, Any]) -> None:
     text = yaml_text(value)
     assert plain(read(text, source_of(text, "test"))) == value
+
+
+@pytest.mark.parametrize(
+    ("said", "start"),
+    [
+        (
+            {"generation_config.json": '{"decoder_start_token_id": 3}', "config.json": '{"decoder_start_token_id": 4}'},
+            3,
+        ),
+        ({"generation_config.json": "{}", "config.json": '{"decoder_start_token_id": 4}'}, 4),
+        ({"generation_config.json": "[1]", "config.json": "broken"}, None),
+        ({"config.json": '{"decoder_start_token_id": true}'}, None),
+        ({}, None),
+    ],
+)
+def test_what_a_decoder_begins_with_comes_along_with_an_import(
+    said: dict[str, str], start: int | None, tmp_path: Path
+) -> None:
+    record, _, beside = IMPORTED
+    (tmp_path / beside).mkdir()
+    for name, text in said.items():
+        (tmp_path / beside / name).write_text(text)
+    assert carried_start(tmp_path) is None
+    (tmp_path / record).write_text("{}")
+    assert carried_start(tmp_path) == start
+    # A checkpoint of a run that began from the import lies two folders down.
+    assert carried_start(tmp_path / "checkpoints" / "step=000001.ckpt") == start

@@ -90,19 +90,16 @@ def prompt(model: Any, tokenizer: Any, said: Samples, start_id: int | None = Non
     ids = torch.tensor(source_ids(tokenizer, said.prompt) if reads else [int(i) for i in tokenizer.encode(said.prompt)])
     if not len(ids):
         ids = torch.tensor([tokenizer.eos_id or 0])
-    sites = model.plan.model.sites(model.plan.site)
-    room = said.tokens
-    # What is read and what is written take the same room, unless each has a side of its own.
-    for side, taken, least in (("encoder", len(ids), 0), ("decoder", 1, 1)) if reads else (("decoder", len(ids), 1),):
-        longest = sites[side].max_length
-        if longest is None:
-            continue
-        if longest - taken < least:
-            raise TrainError(
-                f"`sample.prompt` takes {len(ids)} tokens, which fills the model's max_length of {longest}\n"
-                "  = fix: shorten it, or say `sample: null`"
-            )
-        room = min(room, longest - taken) if side == "decoder" else room
+    sites, room = model.plan.model.sides(model.plan.site), said.tokens
+    most = sites["decoder"].max_length
+    if most is not None:
+        room = min(room, most - (1 if reads else len(ids)))
+    full, what = (sites["encoder"].max_length, "source") if reads else (most, "model")
+    if full is not None and len(ids) > full - (0 if reads else 1):
+        raise TrainError(
+            f"`sample.prompt` takes {len(ids)} tokens, for which the {what}'s max_length of {full} has no room\n"
+            "  = fix: shorten it, or say `sample: null`"
+        )
     if reads and start_id is None:
         raise TrainError("nothing says which id a target begins with\n  = fix: say an `objective`, or `sample: null`")
     return ids, room

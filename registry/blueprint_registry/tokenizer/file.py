@@ -24,6 +24,7 @@ class File(Tokenizer):
     pairs, unigrams or words, with its own splitting and spelling. Runs, builds and checkpoints keep a copy."""
 
     kept: ClassVar[tuple[str, ...]] = ("path",)
+    reads: ClassVar[tuple[str, str] | None] = ("path", "tokenizer.json")
 
     path: FilePath
     """The file, relative to the spec that says it."""
