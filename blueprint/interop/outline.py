@@ -97,7 +97,11 @@ def _rule_keys(rule: Map, path: tuple[str, ...]) -> Iterator[Problem]:
         # `{from: x, as: a b -> b, a}`: the comma has ended the operator.
         entry = rule.entries[problem.path[-1]]
         torn = isinstance(entry.value, Scalar) and entry.value.value is None
-        yield replace(problem, fix="in `{…}` a comma ends a value: put quotes around one that has commas") if torn else problem
+        yield (
+            replace(problem, fix="in `{…}` a comma ends a value: put quotes around one that has commas")
+            if torn
+            else problem
+        )
 
 
 def alternatives(weights: Map) -> Iterator[tuple[str, Entry]]:

@@ -103,6 +103,17 @@ CASES: dict[str, dict[str, Any]] = {
         },
     ),
     "rembert": said("RemBert", MASKED, {**BERT, "input_embedding_size": 16, "output_embedding_size": 24}),
+    "esm": said(
+        "Esm",
+        MASKED,
+        {**BERT, "position_embedding_type": "rotary", "pad_token_id": 1, "emb_layer_norm_before": True},
+        unused=13,
+    ),
+    "xlm": said(
+        "XLM",
+        "WithLMHeadModel",
+        {"vocab_size": 101, "emb_dim": 32, "n_layers": 3, "n_heads": 4, "max_position_embeddings": 40, "n_langs": 1},
+    ),
     "pegasus": said("Pegasus", SUMS, {**BART, "scale_embedding": True, "activation_function": "relu"}, "seq2seq"),
     "blenderbot": said("Blenderbot", SUMS, BART, "seq2seq"),
     "m2m_100": said("M2M100", SUMS, {**BART, "encoder_layerdrop": 0.0, "decoder_layerdrop": 0.0}, "seq2seq"),
@@ -113,7 +124,9 @@ CASES: dict[str, dict[str, Any]] = {
     "deit_bare": said("DeiT", "Model", {**VIT, "qkv_bias": False}, "vision", bare=True),
     "vit_msn": said("ViTMSN", IMAGES, {**VIT, "num_labels": 5}, "vision"),
     "dinov2": said("Dinov2", IMAGES, {**DINO, "num_labels": 5}, "vision", unused=32),
-    "dinov2_bare": said("Dinov2", "Model", {**DINO, "use_swiglu_ffn": True, "mlp_ratio": 3}, "vision", bare=True, unused=32),
+    "dinov2_bare": said(
+        "Dinov2", "Model", {**DINO, "use_swiglu_ffn": True, "mlp_ratio": 3}, "vision", bare=True, unused=32
+    ),
     "dinov2_registers": said("Dinov2WithRegisters", IMAGES, {**DINO, "num_labels": 5}, "vision", unused=32),
     "siglip": said("Siglip", "Model", SIGLIP, "clip", pads=False),
     "chinese_clip": said("ChineseCLIP", "Model", {**CLIP, "text_config": BERT}, "clip"),
