@@ -67,17 +67,11 @@ class Patches(Embedding):
             return Fault(f"not one patch of {patch_size} pixels fits into an image of {image_size}", "patch_size")
         return None
 
-    @rule("registers", "positions")
-    def _registers_lack_positions(registers: int, positions: Positions | None) -> Faults:
-        if registers and positions is None:
-            return Fault("without positions, registers are as the prefix", "registers", "say `prefix`, or `positions`")
-        return None
-
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
         """ViT's, CLIP's, oblong images of one channel without a prefix, and registers."""
         clip = {"image_size": 8, "patch_size": 4, "bias": False, "norm": "layer", "dropout": 0.1}
-        registers = {"image_size": 8, "patch_size": 4, "registers": 2, "positions": "learned"}
+        registers = {"image_size": 8, "patch_size": 4, "registers": 2}
         oblong = {"image_size": [6, 9], "patch_size": [2, 3], "channels": 1, "prefix": 0}
         return [{"image_size": 12, "patch_size": 4}, clip, oblong, registers]
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 class SinusoidalPositions(nn.Module):
-    """sin(p · f) and cos(p · f) of p = position + offset, with f = 10000^(−2i/D), or 10000^(−i/(D/2 − 1)) for `tensor2tensor`.
+    """sin(p · f) and cos(p · f) of p = position + offset, with f = 10000^(−2i/D), or 10000^(−i/(D/2 − 1)) for
+    `tensor2tensor`.
 
     Computed where they are used, in float32, for any position: there is no table to store, move or outgrow.
     """
