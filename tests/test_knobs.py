@@ -55,6 +55,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "multi_head.temperature.floor": {"heads": 4, "temperature": COOLING},
     "multi_head.temperature.offset": {"heads": 4, "temperature": COOLING},
     "multi_head.gate.bias": {"heads": 4, "gate": {}},
+    "cosine.projected": {"width": 32},
     "disentangled": {"buckets": 8, "max_distance": 10},
     "shaw": {"back": 4},
     "classification.dense_bias": {"labels": 3, "activation": "tanh"},

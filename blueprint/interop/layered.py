@@ -42,8 +42,8 @@ def extended(path: str, shipped: Mapping[str, Path], chain: tuple[str, ...] = ()
 
 
 def _over(base: Map, node: Map, path: tuple[str, ...]) -> Map:
-    """Maps merge, all else replaces; so does a choice, and a part of another `type`. The model itself is merged: that
-    it is an encoder, say, changes nothing in what its layers are."""
+    """Maps merge, all else replaces; so does a choice, a rule for tensors, and a part of another `type`. The model
+    itself is merged: that it is an encoder, say, changes nothing in what its layers are."""
     entries = dict(base.entries)
     for key, entry in node.entries.items():
         below, value = entries.get(key), entry.value
@@ -54,7 +54,7 @@ def _over(base: Map, node: Map, path: tuple[str, ...]) -> Map:
             del entries[key]
         elif below is not None and isinstance(value, Map) and isinstance(below.value, Map):
             other = (*path, key) != ("model",) and _types_differ(below.value, value)
-            whole = other or any(_chooses(each) for each in (value, below.value))
+            whole = other or path == ("weights",) or any(_chooses(each) for each in (value, below.value))
             entries[key] = entry if whole else replace(entry, value=_over(below.value, value, (*path, key)))
         else:
             entries[key] = entry

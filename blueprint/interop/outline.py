@@ -83,13 +83,25 @@ def _weights(node: Map) -> Iterator[Problem]:
     for key, entry in alternatives(node):
         path = ("weights", key)
         if isinstance(entry.value, Map):
-            yield from _unknown_keys(entry.value, RULE_KEYS, "a rule", path)
+            yield from _rule_keys(entry.value, path)
             misspelt = any(nearest(each, RULE_KEYS) == "from" for each in entry.value.entries)
             if "from" not in entry.value.entries and not misspelt:
                 yield Problem("missing-key", "a rule needs `from`: the name in the file", path, entry.span)
         elif not isinstance(entry.value, Scalar) or not isinstance(entry.value.value, str):
             what = "a tensor's name in the file, a map with `from`, or a list of these, each with its `when`"
             yield _wrong(entry, what, path)
+
+
+def _rule_keys(rule: Map, path: tuple[str, ...]) -> Iterator[Problem]:
+    for problem in _unknown_keys(rule, RULE_KEYS, "a rule", path):
+        # `{from: x, as: a b -> b, a}`: the comma has ended the operator.
+        entry = rule.entries[problem.path[-1]]
+        torn = isinstance(entry.value, Scalar) and entry.value.value is None
+        yield (
+            replace(problem, fix="in `{…}` a comma ends a value: put quotes around one that has commas")
+            if torn
+            else problem
+        )
 
 
 def alternatives(weights: Map) -> Iterator[tuple[str, Entry]]:

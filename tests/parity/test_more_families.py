@@ -50,7 +50,7 @@ CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
     "mpt": ("Mpt", {"d_model": 48, "n_heads": 4, "n_layers": 2, "max_seq_len": 64, "attn_config": {"clip_qkv": 1.5}}),
     "starcoder2": ("Starcoder2", {**LLAMA, "norm_epsilon": 1e-3, "sliding_window": 8}),
     "stablelm": ("StableLm", {**LLAMA, "use_qkv_bias": True, "rope_parameters": HALF}),
-    "stablelm, normed": ("StableLm", {**LLAMA, "qk_layernorm": True, "use_parallel_residual": True}),
+    "stablelm, normed": ("StableLm", {**LLAMA, "qk_layernorm": True, "use_parallel_residual": True, "rope_parameters": HALF}),
     "smollm3": ("SmolLM3", {**FOUR, "no_rope_layer_interval": 2}),
     "smollm3, windows": ("SmolLM3", {**FOUR, "use_sliding_window": True, "sliding_window": 8}),
     "glm": ("Glm", {**LLAMA, "head_dim": 16}),
@@ -75,6 +75,7 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "electra": ("ElectraForMaskedLM", {**BERT, "embedding_size": 20}),
     "electra, wide": ("ElectraForMaskedLM", {**BERT, "embedding_size": 48}),
     "roberta": ("RobertaForMaskedLM", {**BERT, "pad_token_id": 1}),
+    "roberta, classes": ("RobertaForSequenceClassification", {**BERT, "pad_token_id": 1, "num_labels": 3}),
     "distilbert": ("DistilBertForMaskedLM", {"dim": 48, "n_layers": 2, "n_heads": 4, "hidden_dim": 80}),
     "deberta_v2, own projections": (
         "DebertaV2ForMaskedLM",

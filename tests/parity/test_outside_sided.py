@@ -32,6 +32,16 @@ BART: dict[str, Any] = {
     "decoder_ffn_dim": 40,
     "max_position_embeddings": 40,
 }
+T5: dict[str, Any] = {
+    "vocab_size": 101,
+    "d_model": 32,
+    "d_kv": 6,
+    "d_ff": 48,
+    "num_layers": 2,
+    "num_heads": 4,
+    "relative_attention_num_buckets": 8,
+    "relative_attention_max_distance": 12,
+}
 VIT: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 3,
@@ -41,6 +51,13 @@ VIT: dict[str, Any] = {
     "image_size": 16,
     "patch_size": 4,
 }
+DINO = {key: value for key, value in VIT.items() if key != "intermediate_size"}
+SIGLIP: dict[str, Any] = {"text_config": {**BERT, "max_position_embeddings": 14}, "vision_config": VIT}
+CLIP: dict[str, Any] = {
+    "projection_dim": 20,
+    "text_config": {**BERT, "eos_token_id": 97},
+    "vision_config": {**VIT, "hidden_size": 24},
+}
 
 
 def said(name: str, model: str, config: dict[str, Any], kind: str = "encoder", **more: Any) -> dict[str, Any]:
@@ -48,6 +65,7 @@ def said(name: str, model: str, config: dict[str, Any], kind: str = "encoder", *
     return {"config_class": f"{name}Config", "model_class": f"{name}{model}", "kind": kind, "config": config, **more}
 
 
+IMAGES = "ForImageClassification"
 MASKED, SUMS, CLASSES = "ForMaskedLM", "ForConditionalGeneration", "ForSequenceClassification"
 CASES: dict[str, dict[str, Any]] = {
     "bert_classes": said("Bert", CLASSES, {**BERT, "num_labels": 5}, "classes"),
@@ -83,6 +101,34 @@ CASES: dict[str, dict[str, Any]] = {
         },
     ),
     "rembert": said("RemBert", MASKED, {**BERT, "input_embedding_size": 16, "output_embedding_size": 24}),
+    "esm": said(
+        "Esm",
+        MASKED,
+        {**BERT, "position_embedding_type": "rotary", "pad_token_id": 1, "emb_layer_norm_before": True},
+        unused=13,
+    ),
+    "xlm": said(
+        "XLM",
+        "WithLMHeadModel",
+        {"vocab_size": 101, "emb_dim": 32, "n_layers": 3, "n_heads": 4, "max_position_embeddings": 40, "n_langs": 1},
+    ),
+    "pegasus": said("Pegasus", SUMS, {**BART, "scale_embedding": True, "activation_function": "relu"}, "seq2seq"),
+    "blenderbot": said("Blenderbot", SUMS, BART, "seq2seq"),
+    "m2m_100": said("M2M100", SUMS, {**BART, "encoder_layerdrop": 0.0, "decoder_layerdrop": 0.0}, "seq2seq"),
+    "plbart": said("PLBart", SUMS, BART, "seq2seq"),
+    "umt5": said("UMT5", SUMS, {**T5, "feed_forward_proj": "gated-gelu"}, "seq2seq"),
+    "mt5": said("MT5", SUMS, T5, "seq2seq"),
+    "deit": said("DeiT", IMAGES, {**VIT, "num_labels": 5}, "vision"),
+    "deit_bare": said("DeiT", "Model", {**VIT, "qkv_bias": False}, "vision", bare=True),
+    "vit_msn": said("ViTMSN", IMAGES, {**VIT, "num_labels": 5}, "vision"),
+    "dinov2": said("Dinov2", IMAGES, {**DINO, "num_labels": 5}, "vision", unused=32),
+    "dinov2_bare": said(
+        "Dinov2", "Model", {**DINO, "use_swiglu_ffn": True, "mlp_ratio": 3}, "vision", bare=True, unused=32
+    ),
+    "dinov2_registers": said("Dinov2WithRegisters", IMAGES, {**DINO, "num_labels": 5}, "vision", unused=32),
+    "siglip": said("Siglip", "Model", SIGLIP, "clip", pads=False),
+    "chinese_clip": said("ChineseCLIP", "Model", {**CLIP, "text_config": BERT}, "clip"),
+    "metaclip_2": said("MetaClip2", "Model", CLIP, "clip"),
 }
 
 

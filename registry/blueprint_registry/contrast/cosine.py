@@ -1,6 +1,6 @@
 """The cosine of two vectors, scaled."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PositiveInt
 
@@ -17,7 +17,10 @@ class Cosine(Contrast):
     3; the bias is of Zhai et al., 2023, §3.2)."""
 
     width: PositiveInt | None
-    """Width that both vectors are projected to; null compares them as they are."""
+    """Width that vectors are projected to; null compares them as they are."""
+
+    projected: Literal["both", "text", "image"] = "both"
+    """Which of the two is projected; the other is `width` wide as it is (SigLIP projects the text's alone)."""
 
     projection_bias: bool = False
     """Whether the projections have a bias."""
@@ -34,18 +37,28 @@ class Cosine(Contrast):
             return Fault("there is no projection to have a bias: `width` is null", "projection_bias", "say `width`")
         return None
 
+    @rule("projected", "width")
+    def _something_is_projected(projected: str, width: int | None) -> Faults:
+        if projected != "both" and width is None:
+            return Fault("there is no projection: `width` is null", "projected", "say `width`, or remove `projected`")
+        return None
+
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """CLIP's; without projections; SigLIP's scale and bias."""
+        """CLIP's; without projections; with a bias, scale and bias of the logits as in SigLIP."""
         return [{"width": 16}, {"width": None}, {"width": 12, "projection_bias": True, "scale": 2.3, "bias": -10.0}]
 
     def check(self, at: Site) -> Faults:
-        """Vectors that are not projected are of one width."""
+        """Vectors are of one width, those that are not projected, too."""
         text, image = at.extra["text"], at.extra["image"]
         if self.width is None and text != image:
             return Fault(
                 f"the text's vector has {text} channels, the image's {image}", fix="say the `width` to project both to"
             )
+        for side, channels in (("text", text), ("image", image)):
+            if self.width is not None and self.projected not in ("both", side) and channels != self.width:
+                message = f"the {side}'s vector has {channels} channels and is not projected to {self.width}"
+                return Fault(message, "width", f"say `width: {channels}`, or `projected: both`")
         return None
 
     def build(self, at: Site) -> "CosineContrast":

@@ -20,14 +20,16 @@ class CosineContrast(nn.Module):
 
     def __init__(self, said: Cosine, at: Site) -> None:
         super().__init__()
-        self.text = self._projection(said, at.extra["text"])
-        self.image = self._projection(said, at.extra["image"])
+        self.text = self._projection(said, at, "text")
+        self.image = self._projection(said, at, "image")
         self.scale = nn.Parameter(torch.tensor(float(said.scale)))
         self.bias = None if said.bias is None else nn.Parameter(torch.tensor(float(said.bias)))
 
     @staticmethod
-    def _projection(said: Cosine, width: int) -> nn.Module | None:
-        return None if said.width is None else Linear(width, said.width, said.projection_bias)
+    def _projection(said: Cosine, at: Site, side: str) -> nn.Module | None:
+        if said.width is None or said.projected not in ("both", side):
+            return None
+        return Linear(at.extra[side], said.width, said.projection_bias)
 
     def forward(self, image_ID: Tensor | None, text_JD: Tensor | None) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Logits (I, J), where both sides are given, and either's vectors of length 1, by its name."""

@@ -49,8 +49,11 @@ class Patches(Embedding):
     prefix: Annotated[int, Field(ge=0)] = 1
     """Learned tokens before those of the patches, such as the one that classes are read from."""
 
+    registers: Annotated[int, Field(ge=0)] = 0
+    """Learned tokens between the prefix and the patches that are given no positions (Darcet et al., 2024, §2.2)."""
+
     positions: Positions | None = slot(None)
-    """Absolute positions added to all tokens, the prefix's included; null adds none."""
+    """Absolute positions added to all tokens, the prefix's included, the registers' not; null adds none."""
 
     norm: Norm | None = slot(None)
     """A norm on the sum; null leaves it as it is."""
@@ -66,10 +69,11 @@ class Patches(Embedding):
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """ViT's, CLIP's, and oblong images of one channel without a prefix."""
+        """ViT's, CLIP's, oblong images of one channel without a prefix, and registers."""
         clip = {"image_size": 8, "patch_size": 4, "bias": False, "norm": "layer", "dropout": 0.1}
+        registers = {"image_size": 8, "patch_size": 4, "registers": 2}
         oblong = {"image_size": [6, 9], "patch_size": [2, 3], "channels": 1, "prefix": 0}
-        return [{"image_size": 12, "patch_size": 4}, clip, oblong]
+        return [{"image_size": 12, "patch_size": 4}, clip, oblong, registers]
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -83,16 +87,16 @@ class Patches(Embedding):
         return (self.channels, *both(self.image_size))
 
     def tokens_of(self, at: Site) -> int:
-        """The prefix and the patches."""
-        return self.prefix + self.grid[0] * self.grid[1]
+        """The prefix, the registers and the patches."""
+        return self.prefix + self.registers + self.grid[0] * self.grid[1]
 
     def table_width(self, at: Site) -> None:
         """There is no table of tokens."""
         return None
 
     def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
-        """The parts inside; positions are as many as tokens."""
-        yield from super().parts(replace(at, max_length=self.tokens_of(at)))
+        """The parts inside; positions are as many as tokens that are no registers."""
+        yield from super().parts(replace(at, max_length=self.tokens_of(at) - self.registers))
 
     def miniature(self, at: Site) -> Self:
         """Few and small patches."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 
 
 class PatchesEmbedding(nn.Module):
-    """dropout(norm([prefix; patches E + b] + positions)), the patches row by row."""
+    """dropout(norm([prefix; patches E + b] + positions)), the patches row by row, with registers after the prefix."""
 
     def __init__(self, said: Patches, at: Site) -> None:
         super().__init__()
         patch = both(said.patch_size)
         self.patches = nn.Conv2d(said.channels, at.width, patch, patch, bias=said.bias)
         self.prefix = Embedding(said.prefix, at.width) if said.prefix else None
+        self.registers = Embedding(said.registers, at.width) if said.registers else None
         self.positions: nn.Module | None = None
         self.norm: nn.Module | None = None
         for name, part, site in said.parts(at):
@@ -39,10 +41,19 @@ class PatchesEmbedding(nn.Module):
             raise ValueError(f"pixel_values has shape {found}, expected (batch, {', '.join(map(str, self.shape))})")
         x_BDGK: Tensor = self.patches(pixel_values_BCHW.to(self.patches.weight.dtype))
         x_BTD = x_BDGK.flatten(2).transpose(1, 2)
-        if self.prefix is not None:
-            x_BTD = torch.cat((self.prefix.weight.to(x_BTD.dtype).expand(len(x_BTD), -1, -1), x_BTD), 1)
+        x_BTD = self._behind(self.prefix, x_BTD, 0)
         if self.positions is not None:
-            x_BTD = x_BTD + self.positions(flow).to(x_BTD.dtype)
+            placed = replace(flow, position_BT=flow.position_BT[:, : x_BTD.shape[1]])
+            x_BTD = x_BTD + self.positions(placed).to(x_BTD.dtype)
+        x_BTD = self._behind(self.registers, x_BTD, 0 if self.prefix is None else len(self.prefix.weight))
         if self.norm is not None:
             x_BTD = self.norm(x_BTD)
         return F.dropout(x_BTD, self.dropout, self.training) if self.dropout else x_BTD
+
+    @staticmethod
+    def _behind(learned: Embedding | None, x_BTD: Tensor, place: int) -> Tensor:
+        """The tokens with learned ones put in at a place."""
+        if learned is None:
+            return x_BTD
+        learned_BTD = learned.weight.to(x_BTD.dtype).expand(len(x_BTD), -1, -1)
+        return torch.cat((x_BTD[:, :place], learned_BTD, x_BTD[:, place:]), 1)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from blueprint.ops import Flow
+
+if TYPE_CHECKING:
+    from blueprint_registry.pool.first_and_mean import FirstAndMean
 
 
 class FirstPool(nn.Module):
@@ -33,13 +38,18 @@ class MeanPool(nn.Module):
 
 
 class FirstAndMeanPool(nn.Module):
-    """The first kept token beside the mean of the others."""
+    """The first kept token beside the mean of the others but the `skip` that follow it."""
+
+    def __init__(self, said: FirstAndMean) -> None:
+        super().__init__()
+        self.skip = said.skip
 
     def forward(self, x_BTD: Tensor, flow: Flow | None = None) -> Tensor:
         """(B, T, D) to (B, P), P being 2D."""
         keep_BT = kept(x_BTD, flow)
         index_B = first_index(keep_BT)
-        others_BT = keep_BT.scatter(1, index_B[:, None], False)
+        last_B1 = (index_B + self.skip)[:, None]
+        others_BT = keep_BT & (torch.arange(keep_BT.shape[1], device=keep_BT.device) > last_B1)
         return torch.cat((taken(x_BTD, index_B), mean(x_BTD, others_BT)), -1)
 
 
