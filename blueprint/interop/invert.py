@@ -166,7 +166,7 @@ class Inverter:
             holds = True
         # A field that says it outright is better than a rule that happens to give it.
         said = then.inner[0] if isinstance(then, Operation) and then.sign == "len" else then
-        if not holds and isinstance(said, Name) and said.steps[0] == HF:
+        if not holds and isinstance(said, Name) and said.steps[0] == HF and not _says(other, target, env):
             holds = True
             self.tree(condition, True, env)
         # What says something else for certain was not chosen.
@@ -260,6 +260,16 @@ def _evaluated(tree: Tree, env: Env) -> Any:
 
 def _fields(tree: Tree) -> list[Name]:
     return [name for name in Expression("", tree, 0).names() if name.steps[0] == HF]
+
+
+def _says(tree: Tree, target: Any, env: Env) -> bool:
+    """Whether a field, or one of those that are chosen between, has a value already."""
+    if isinstance(tree, Operation) and tree.sign == "if":
+        return any(_says(each, target, env) for each in (tree.inner[0], tree.inner[2]))
+    try:
+        return not _constant(tree) and alike(_evaluated(tree, env), target)
+    except ExpressionFault:
+        return False
 
 
 def _constant(tree: Tree) -> bool:

@@ -55,7 +55,10 @@ CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
     "mpt": ("Mpt", {"d_model": 48, "n_heads": 4, "n_layers": 2, "max_seq_len": 64, "attn_config": {"clip_qkv": 1.5}}),
     "starcoder2": ("Starcoder2", {**LLAMA, "norm_epsilon": 1e-3, "sliding_window": 8}),
     "stablelm": ("StableLm", {**LLAMA, "use_qkv_bias": True, "rope_parameters": HALF}),
-    "stablelm, normed": ("StableLm", {**LLAMA, "qk_layernorm": True, "use_parallel_residual": True, "rope_parameters": HALF}),
+    "stablelm, normed": (
+        "StableLm",
+        {**LLAMA, "qk_layernorm": True, "use_parallel_residual": True, "rope_parameters": HALF},
+    ),
     "smollm3": ("SmolLM3", {**FOUR, "no_rope_layer_interval": 2}),
     "smollm3, windows": ("SmolLM3", {**FOUR, "use_sliding_window": True, "sliding_window": 8}),
     "glm": ("Glm", {**LLAMA, "head_dim": 16}),
@@ -67,7 +70,10 @@ CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
     "exaone4, no windows": ("Exaone4", {**LLAMA, "sliding_window": None, "layer_types": [ALL, ALL]}),
 }
 SEQ2SEQ: dict[str, tuple[str, dict[str, Any]]] = {
-    "t5, gated": ("T5ForConditionalGeneration", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
+    "t5, gated": (
+        "T5ForConditionalGeneration",
+        {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    ),
     "mt5": ("MT5ForConditionalGeneration", {**T5, "num_layers": 3, "num_decoder_layers": 2}),
     "mbart": ("MBartForConditionalGeneration", {**SMALL, "scale_embedding": True}),
     "pegasus": ("PegasusForConditionalGeneration", {**SMALL, "scale_embedding": True}),
