@@ -168,7 +168,8 @@ class Inverter:
         except ExpressionFault:
             holds = True
         # A field that says it outright is better than a rule that happens to give it.
-        if not holds and isinstance(then, Name) and then.steps[0] == HF:
+        said = then.inner[0] if isinstance(then, Operation) and then.sign == "len" else then
+        if not holds and isinstance(said, Name) and said.steps[0] == HF and not _says(other, target, env):
             holds = True
             self.tree(condition, True, env)
         # What says something else for certain was not chosen.
@@ -212,6 +213,11 @@ class Inverter:
         wanted = (tree.sign == "in") == bool(target)
         self.tree(whole, [*known, value] if wanted else [each for each in known if not same(each, value)], env)
 
+    def _len(self, tree: Operation, target: Any, env: Env) -> None:
+        """A map of so many labels, named by their numbers."""
+        if isinstance(target, int | float):
+            self.tree(tree.inner[0], {f"{n}": f"LABEL_{n}" for n in range(int(target))}, env)
+
     def _product(self, tree: Operation, target: Any, env: Env) -> None:
         if len(tree.inner) != 2 or isinstance(target, bool) or not isinstance(target, int | float):
             return
@@ -244,6 +250,7 @@ _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
     "or": Inverter._all,
     "==": Inverter._equal,
     "!=": Inverter._equal,
+    "len": Inverter._len,
     "in": Inverter._in,
     "not in": Inverter._in,
     **dict.fromkeys(("*", "/", "//", "+", "-"), Inverter._product),
@@ -267,6 +274,16 @@ def _evaluated(tree: Tree, env: Env) -> Any:
 
 def _fields(tree: Tree) -> list[Name]:
     return [name for name in Expression("", tree, 0).names() if name.steps[0] == HF]
+
+
+def _says(tree: Tree, target: Any, env: Env) -> bool:
+    """Whether a field, or one of those that are chosen between, has a value already."""
+    if isinstance(tree, Operation) and tree.sign == "if":
+        return any(_says(each, target, env) for each in (tree.inner[0], tree.inner[2]))
+    try:
+        return not _constant(tree) and alike(_evaluated(tree, env), target)
+    except ExpressionFault:
+        return False
 
 
 def _constant(tree: Tree) -> bool:
