@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 from blueprint.component import Component, Fault, Faults, Site, register, rule, slot
 from blueprint.kinds import Embedding, Head, Init
-from blueprint.schema.embedded import Embedded
+from blueprint.schema.embedded import Embedded, Worded
 from blueprint.schema.layers import LAYERED, Depth, laid
 
 #: Numbers of a stack that a small model has smaller.
@@ -67,9 +67,9 @@ class Model(Component, kind="model"):
 
     def laid(self, layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """The model as plain values without defaults, with other words for the layers of its stacks, by side."""
-        said = self.to_plain(defaults=False)
+        said, whole = self.to_plain(defaults=False), cast(object, self)
         for side, stack in self.stacks().items():
-            if stack is self:
+            if stack is whole:
                 said = laid(said, layers[side])
             else:
                 said[side] = laid(said[side], layers[side])
@@ -102,7 +102,7 @@ class Model(Component, kind="model"):
         return outside_layers(plain)
 
 
-class OneStack(Embedded, Model):
+class OneStack(Embedded, Worded, Model):
     """A model of one stack between an embedding and a head: what decoders and encoders have in common."""
 
     outside: ClassVar[tuple[str, ...]] = ("embedding", "final_norm", "head", "init")
