@@ -76,8 +76,6 @@ OTHERS: dict[str, list[Any]] = {
     "decoder.overrides": [{"1": WIDE}, {"-1": {"attention": {"bias": True}}}],
     "decoder.share": [[0, 0]],
     "decoder.max_length": [20],
-    "encoder_decoder.encoder": [{"layers": 3}],
-    "encoder_decoder.decoder": [{"layers": 3}],
     "encoder_decoder.encoder.block": [{"type": "parallel", "attention": {"heads": 4}}],
     "sequential.cross_attention": [
         {"type": "multi_head", "heads": 4, "bias": True},
@@ -112,6 +110,7 @@ OTHERS: dict[str, list[Any]] = {
 # spoken of as a decoder's are.
 STACKS = ("encoder.", "encoder_decoder.", "dual_encoder.")
 SIDES = {"encoder_decoder.": ("", "encoder.", "decoder."), "dual_encoder.": ("text.", "image.")}
+SPOKEN_ALIKE: set[str] = set()
 for _table in (BESIDE, OTHERS):
     for _knob, _said in [each for each in _table.items() if each[0].startswith("decoder.")]:
         _key = _knob.removeprefix("decoder.")
@@ -119,6 +118,7 @@ for _table in (BESIDE, OTHERS):
             for _side in SIDES.get(_model, ("",)):
                 _there = {f"{_side}{key}": value for key, value in _said.items()} if isinstance(_said, dict) else _said
                 _table.setdefault(f"{_model}{_side}{_key}", _there)
+                SPOKEN_ALIKE.add(f"{_model}{_side}{_key}")
 for _side in SIDES["encoder_decoder."]:
     OTHERS[f"encoder_decoder.{_side}embedding"] = [{"type": "tokens", "norm": "layer"}]
 # A parallel block reads no memory.
@@ -151,6 +151,14 @@ def keys(cls: type[Section], path: str = "") -> Iterator[tuple[str, Shape]]:
 
 
 KNOBS = [(kind, name, key) for kind, name in PARTS for key, _ in keys(member(kind, name))]
+
+
+def test_what_is_said_of_keys_is_said_of_keys_there_are() -> None:
+    knobs = {f"{name}.{key}" for _, name, key in KNOBS}
+    parts = {*kinds(), *(name for _, name in PARTS)}
+    for table in (AROUND, ELSEWHERE, BESIDE, OTHERS, HOW):
+        for said in table:
+            assert said in knobs | parts or said in SPOKEN_ALIKE, f"{said} is no key"
 
 
 def others(knob: str, shape: Shape, now: Any) -> list[Any]:
