@@ -42,7 +42,8 @@ def extended(path: str, shipped: Mapping[str, Path], chain: tuple[str, ...] = ()
 
 
 def _over(base: Map, node: Map, path: tuple[str, ...]) -> Map:
-    """Maps merge, all else replaces; so does a choice, and a part of another `type`."""
+    """Maps merge, all else replaces; so does a choice, and a part of another `type`. The model itself is merged: that
+    it is an encoder, say, changes nothing in what its layers are."""
     entries = dict(base.entries)
     for key, entry in node.entries.items():
         below, value = entries.get(key), entry.value
@@ -52,7 +53,8 @@ def _over(base: Map, node: Map, path: tuple[str, ...]) -> Map:
                 raise FamilyError([Problem("extends", message, (*path, key), entry.span)])
             del entries[key]
         elif below is not None and isinstance(value, Map) and isinstance(below.value, Map):
-            whole = any(_chooses(each) for each in (value, below.value)) or _types_differ(below.value, value)
+            other = (*path, key) != ("model",) and _types_differ(below.value, value)
+            whole = other or any(_chooses(each) for each in (value, below.value))
             entries[key] = entry if whole else replace(entry, value=_over(below.value, value, (*path, key)))
         else:
             entries[key] = entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from blueprint.diagnosis import Problem, nearest
 from blueprint.interop.env import expressions, within
@@ -79,7 +80,7 @@ def _let(node: Map) -> Iterator[Problem]:
 
 
 def _weights(node: Map) -> Iterator[Problem]:
-    for key, entry in node.entries.items():
+    for key, entry in alternatives(node):
         path = ("weights", key)
         if isinstance(entry.value, Map):
             yield from _unknown_keys(entry.value, RULE_KEYS, "a rule", path)
@@ -87,7 +88,16 @@ def _weights(node: Map) -> Iterator[Problem]:
             if "from" not in entry.value.entries and not misspelt:
                 yield Problem("missing-key", "a rule needs `from`: the name in the file", path, entry.span)
         elif not isinstance(entry.value, Scalar) or not isinstance(entry.value.value, str):
-            yield _wrong(entry, "a tensor's name in the file, or a map with `from`", path)
+            what = "a tensor's name in the file, a map with `from`, or a list of these, each with its `when`"
+            yield _wrong(entry, what, path)
+
+
+def alternatives(weights: Map) -> Iterator[tuple[str, Entry]]:
+    """The rules of a family with their keys; a list under a key is as many rules."""
+    for key, entry in weights.entries.items():
+        listed = isinstance(entry.value, Seq) and len(entry.value.items) > 0
+        for item in entry.value.items if isinstance(entry.value, Seq) and listed else (entry.value,):
+            yield key, replace(entry, value=item)
 
 
 def _expressions(node: Node, key: str) -> Iterator[Problem]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from blueprint.diagnosis import Problem, nearest
+from blueprint.interop import outline
 from blueprint.interop.config import FamilyError
 from blueprint.interop.env import Env
 from blueprint.interop.family import Family
@@ -78,7 +79,7 @@ def read_rules(family: Family) -> Rules:
     found, problems = Rules(family), list[Problem]()
     if family.layouts is not None:
         found.layouts = [_layout(item) for item in family.layouts.items] or [{}]
-    for entry in family.weights.entries.values():
+    for _, entry in outline.alternatives(family.weights):
         try:
             found.rules.append(_rule(entry))
         except FamilyError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Self, cast
+from typing import Any, ClassVar, Self
 
 from blueprint.component import Component, Fault, Faults, Site, register, rule, slot
 from blueprint.kinds import Embedding, Head, Init
@@ -67,9 +67,9 @@ class Model(Component, kind="model"):
 
     def laid(self, layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """The model as plain values without defaults, with other words for the layers of its stacks, by side."""
-        said, whole = self.to_plain(defaults=False), cast(object, self)
+        said = self.to_plain(defaults=False)
         for side, stack in self.stacks().items():
-            if stack is whole:
+            if id(stack) == id(self):
                 said = laid(said, layers[side])
             else:
                 said[side] = laid(said[side], layers[side])

@@ -47,12 +47,15 @@ class Public:
 
     @property
     def kind(self) -> str:
-        """causal, encoder, seq2seq, vision or clip."""
+        """causal, encoder, classes, seq2seq, vision or clip."""
         return str(self.entry["kind"])
 
     def run(self, model: nn.Module, inputs: dict[str, Tensor] | None = None, **more: Any) -> Tensor:
-        """The logits of theirs or ours."""
+        """The logits of theirs or ours; of a bare model the last hidden states."""
         out = model(**(self.inputs if inputs is None else inputs), **more)
+        if self.entry.get("bare"):
+            hidden: Tensor = out.hidden if hasattr(out, "hidden") else out.last_hidden_state
+            return hidden
         found = getattr(out, "logits_per_image", None)
         logits: Tensor = out.logits if found is None else found
         return logits
@@ -60,9 +63,13 @@ class Public:
 
 def public(name: str) -> Public:
     """The reference of a family, its weights drawn."""
+    return made(name, entries()[name])
+
+
+def made(name: str, entry: dict[str, Any]) -> Public:
+    """The reference that an entry describes, its weights drawn."""
     import transformers
 
-    entry = entries()[name]
     config = getattr(transformers, entry["config_class"])(**copy.deepcopy(entry["config"]))
     for part in (config, *(getattr(config, inner, None) for inner in ("text_config", "vision_config"))):
         if part is not None:

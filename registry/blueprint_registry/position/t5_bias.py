@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 @register("t5_bias")
 class T5Bias(Position):
     """A learned number added to the scores, for each head and bucket of distances: near ones alone, far ones in buckets
-    that widen with the logarithm (Raffel et al., 2020, *T5*, §2.1). T5 itself has no other scale: say `scale: 1`."""
+    that widen with the logarithm (Raffel et al., 2020, *T5*, §2.1). T5 itself has no other scale: say `scale: 1`. It
+    may stand beside absolute positions in the embedding (MPNet; Song et al., 2020)."""
 
-    traits: ClassVar[frozenset[str]] = frozenset({"positional", "bias"})
+    traits: ClassVar[frozenset[str]] = frozenset({"bias"})
 
     buckets: Annotated[int, Field(ge=2)] = 32
     """How many buckets there are; where tokens see both ways, half of them are for what comes after."""

@@ -1,6 +1,8 @@
 """Sines and cosines of the position."""
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from blueprint.component import Fault, Faults, Site, register
 from blueprint.kinds import Positions
@@ -17,10 +19,13 @@ class Sinusoidal(Positions):
     """Where they stand: `interleaved` alternates sine and cosine as in the paper; `halves` puts all sines before all
     cosines; `tensor2tensor` does so too, with frequencies down to exactly 1/10000 (its authors' code, fairseq)."""
 
+    offset: Annotated[int, Field(ge=0)] = 0
+    """Added to every position (2 in XGLM, the padding id + 1 in fairseq)."""
+
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Every layout."""
-        return [{"layout": "interleaved"}, {"layout": "halves"}, {"layout": "tensor2tensor"}]
+        """Every layout, and an offset."""
+        return [{"layout": "interleaved"}, {"layout": "halves"}, {"layout": "tensor2tensor", "offset": 2}]
 
     def check(self, at: Site) -> Faults:
         """A sine needs its cosine."""

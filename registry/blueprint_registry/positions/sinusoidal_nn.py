@@ -24,17 +24,17 @@ class SinusoidalPositions(nn.Module):
         super().__init__()
         half = at.width // 2
         steps = max(half - 1, 1) if said.layout == "tensor2tensor" else half
-        self.interleaved, self.width = said.layout == "interleaved", at.width
+        self.interleaved, self.width, self.offset = said.layout == "interleaved", at.width, said.offset
         self._frequencies = tuple(10000.0 ** (-i / steps) for i in range(half))
 
     def forward(self, flow: Flow) -> Tensor:
         """Vectors (B, T, D), float32, of the flow's positions."""
-        position_BT1 = flow.position_BT.unsqueeze(-1).float()
+        position_BT1 = (flow.position_BT + self.offset).unsqueeze(-1).float()
         angle_BTF = position_BT1 * position_BT1.new_tensor(self._frequencies)
         if self.interleaved:
             return torch.stack((angle_BTF.sin(), angle_BTF.cos()), dim=-1).flatten(-2)
         return torch.cat((angle_BTF.sin(), angle_BTF.cos()), dim=-1)
 
     def extra_repr(self) -> str:
-        """The width and layout, for printing."""
-        return f"{self.width}, interleaved={self.interleaved}"
+        """The width, layout and offset, for printing."""
+        return f"{self.width}, interleaved={self.interleaved}" + (f", offset={self.offset}" if self.offset else "")
