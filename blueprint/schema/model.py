@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from blueprint.component import Component, Fault, Faults, Site, register, rule, slot
 from blueprint.kinds import Embedding, Head, Init
-from blueprint.schema.embedded import Embedded
+from blueprint.schema.embedded import Embedded, Worded
 from blueprint.schema.layers import LAYERED, Depth, laid
 
 #: Numbers of a stack that a small model has smaller.
@@ -102,7 +102,7 @@ class Model(Component, kind="model"):
         return outside_layers(plain)
 
 
-class OneStack(Embedded, Model):
+class OneStack(Embedded, Worded, Model):
     """A model of one stack between an embedding and a head: what decoders and encoders have in common."""
 
     outside: ClassVar[tuple[str, ...]] = ("embedding", "final_norm", "head", "init")

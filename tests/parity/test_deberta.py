@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -156,3 +157,19 @@ def test_buckets_are_the_librarys_at_every_distance(buckets: int, max_distance: 
     beyond = make_log_bucket_position(torch.tensor([-10 * max_distance, 10 * max_distance]), buckets, max_distance)
     assert ((beyond + buckets).clamp(0, 2 * buckets - 1) == torch.tensor([0, 2 * buckets - 1])).all()
     assert expected[-1] + buckets >= 2 * buckets - 1
+
+
+@pytest.mark.parametrize("embedding_size", [20, 32])
+def test_its_family_knows_narrow_tables(embedding_size: int, tmp_path: Path) -> None:
+    reference = theirs(embedding_size=embedding_size, position_biased_input=True, type_vocab_size=2)
+    reference.save_pretrained(tmp_path / "theirs")
+    spec, model = bp.import_hf(tmp_path / "theirs")
+    ids = torch.randint(1, 101, (3, LENGTH), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = reference(ids).logits, model.eval()(ids).logits
+    assert (found - expected).abs().max() <= 2e-5 * expected.std()
+    assert ("project" in spec.to_plain(defaults=False)["model"]["embedding"]) == (embedding_size != 32)
+    bp.export_hf(model, tmp_path / "ours")
+    again = type(reference).from_pretrained(tmp_path / "ours", attn_implementation="eager").eval()
+    with torch.no_grad():
+        assert torch.equal(again(ids).logits, expected)
