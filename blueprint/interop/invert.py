@@ -165,7 +165,8 @@ class Inverter:
         except ExpressionFault:
             holds = True
         # A field that says it outright is better than a rule that happens to give it.
-        if not holds and isinstance(then, Name) and then.steps[0] == HF:
+        said = then.inner[0] if isinstance(then, Operation) and then.sign == "len" else then
+        if not holds and isinstance(said, Name) and said.steps[0] == HF and not _says(other, target, env):
             holds = True
             self.tree(condition, True, env)
         # What says something else for certain was not chosen.
@@ -205,15 +206,20 @@ class Inverter:
         wanted = (tree.sign == "in") == bool(target)
         self.tree(whole, [*known, value] if wanted else [each for each in known if not same(each, value)], env)
 
+    def _len(self, tree: Operation, target: Any, env: Env) -> None:
+        """A map of so many labels, named by their numbers."""
+        if isinstance(target, int | float):
+            self.tree(tree.inner[0], {f"{n}": f"LABEL_{n}" for n in range(int(target))}, env)
+
     def _product(self, tree: Operation, target: Any, env: Env) -> None:
         if len(tree.inner) != 2 or isinstance(target, bool) or not isinstance(target, int | float):
             return
-        for index, other in ((0, 1), (1, 0)):
+        # Best what stands alone; where fields stand on both sides, those on the left, the right being as it is by now.
+        ways = [(index, other) for index, other in ((0, 1), (1, 0)) if _fields(tree.inner[index])]
+        for index, other in sorted(ways, key=lambda way: bool(_fields(tree.inner[way[1]]))):
             try:
                 known = _evaluated(tree.inner[other], env)
             except ExpressionFault:
-                continue
-            if not _fields(tree.inner[index]) or _fields(tree.inner[other]):
                 continue
             try:
                 self.tree(tree.inner[index], _whole(_other(tree.sign, index == 0, target, known)), env)
@@ -230,6 +236,7 @@ _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
     "or": Inverter._all,
     "==": Inverter._equal,
     "!=": Inverter._equal,
+    "len": Inverter._len,
     "in": Inverter._in,
     "not in": Inverter._in,
     **dict.fromkeys(("*", "/", "//", "+", "-"), Inverter._product),
@@ -253,6 +260,16 @@ def _evaluated(tree: Tree, env: Env) -> Any:
 
 def _fields(tree: Tree) -> list[Name]:
     return [name for name in Expression("", tree, 0).names() if name.steps[0] == HF]
+
+
+def _says(tree: Tree, target: Any, env: Env) -> bool:
+    """Whether a field, or one of those that are chosen between, has a value already."""
+    if isinstance(tree, Operation) and tree.sign == "if":
+        return any(_says(each, target, env) for each in (tree.inner[0], tree.inner[2]))
+    try:
+        return not _constant(tree) and alike(_evaluated(tree, env), target)
+    except ExpressionFault:
+        return False
 
 
 def _constant(tree: Tree) -> bool:

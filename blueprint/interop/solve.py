@@ -240,7 +240,9 @@ class _Walk:
     def condition(self, node: Map, target: Any, env: Env, numbers: dict[str, Any]) -> None:
         now = self.current(node.entries[IF].value, env)
         branches = [(True, node.get(THEN)), (False, node.get(ELSE))]
-        for wanted, branch in sorted(branches, key=lambda each: each[0] != bool(now)):
+        # Nothing comes of a branch that says nothing, rather than of a field that would have to be null.
+        order = sorted(branches, key=lambda each: (target is None and each[1] is not None, each[0] != bool(now)))
+        for wanted, branch in order:
             if self.tried(branch, target, env, numbers):
                 self.inverter.expression(node.entries[IF].value, wanted, env)
                 return

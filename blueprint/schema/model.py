@@ -67,11 +67,11 @@ class Model(Component, kind="model"):
     def laid(self, layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """The model as plain values without defaults, with other words for the layers of its stacks, by side."""
         said = self.to_plain(defaults=False)
-        for side, stack in self.stacks().items():
-            if stack is self:
-                said = laid(said, layers[side])
+        for side, own in layers.items():
+            if side in type(self).model_fields:
+                said[side] = laid(said[side], own)
             else:
-                said[side] = laid(said[side], layers[side])
+                said = laid(said, own)
         return said
 
     def sides(self, site: Site) -> dict[str, Site]:
