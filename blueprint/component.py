@@ -69,6 +69,7 @@ class Component(Section):
     fallback: ClassVar[str | None] = None
     #: What else a spec says when it holds a component of this kind or name, by key path (for trying it out).
     beside: ClassVar[dict[str, Any]] = {}
+    formulas: ClassVar[bool] = True
     #: The role under which a precision policy keeps parts of this kind in float32 (None: never).
     float32_role: ClassVar[str | None] = None
     #: Whether what such a part gives then stays float32 too, because it leaves the stream (logits do).
@@ -81,6 +82,8 @@ class Component(Section):
             KINDS[kind] = cls
         if "build" in vars(cls):
             cls.build = _announced(vars(cls)["build"])  # type: ignore[method-assign, assignment]
+        if "filled" in vars(cls):
+            cls.filled = _of_numbers(vars(cls)["filled"])  # type: ignore[method-assign, assignment]
 
     @classmethod
     def is_kind(cls) -> bool:
@@ -88,9 +91,14 @@ class Component(Section):
         return KINDS.get(cls.kind) is cls
 
     @classmethod
+    def is_part(cls) -> bool:
+        """A component stands at a site of its own."""
+        return True
+
+    @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         if not cls.is_kind():
-            return handler(source)
+            return super().__get_pydantic_core_schema__(source, handler)
         return core_schema.no_info_plain_validator_function(cls.of)
 
     @classmethod
@@ -135,6 +143,7 @@ class Component(Section):
         Override to fill what is None because it depends on other fields, and call `super().filled(at)`. Raises
         `arithmetic.ArithmeticFault` where an expression has no value here.
         """
+        self = self.evaluated(at)
         update = self._with_parts(at, lambda part, site: part.filled(site))
         for name, mark in type(self).expressions():
             value = getattr(self, name)
@@ -144,7 +153,7 @@ class Component(Section):
 
     @classmethod
     def expressions(cls) -> Iterator[tuple[str, Evaluated]]:
-        """The fields whose text is arithmetic."""
+        """The fields that are made for arithmetic: their defaults may be."""
         for name, info in cls.model_fields.items():
             mark = next((each for each in info.metadata if isinstance(each, Evaluated)), None)
             if mark is not None:
@@ -215,6 +224,16 @@ def _announced(build: Callable[[Any, Site], Any]) -> Callable[[Any, Site], Any]:
         return made if at.built is None else at.built(self, at, made)
 
     return announced
+
+
+def _of_numbers(filled: Callable[[Any, Site], Any]) -> Callable[[Any, Site], Any]:
+    """`filled`, given the component with its numbers."""
+
+    @functools.wraps(filled)
+    def of_numbers(self: Component, at: Site) -> Any:
+        return filled(self.evaluated(at), at)
+
+    return of_numbers
 
 
 #: Every registered component by kind and name.

@@ -170,6 +170,8 @@ class Objective(Component, kind="objective"):
     held-out batches then have `predicted` among their metrics, of the shape of the batch's labels.
     """
 
+    formulas: ClassVar[bool] = False
+
     #: The kinds of model it can train, by `model.type`.
     models: ClassVar[frozenset[str]] = frozenset()
     #: The kinds of samples it reads, as sources give them (`DataSource.gives`).
@@ -198,6 +200,8 @@ class Objective(Component, kind="objective"):
 
 class Tokenizer(Component, kind="tokenizer"):
     """Text to ids and back. Object: `encode(text)`, `decode(ids)`, `vocab_size`, `eos_id`, `fingerprint`."""
+
+    formulas: ClassVar[bool] = False
 
     beside: ClassVar[dict[str, Any]] = {"model.vocab_size": None}
     #: The fields that name files it cannot do without: runs, builds and checkpoints keep copies of them.
@@ -239,6 +243,8 @@ class DataSource(Component, kind="source"):
     the same way, has a method `fingerprint() -> str`.
     """
 
+    formulas: ClassVar[bool] = False
+
     #: What kind of samples its documents make; an objective reads some of them.
     gives: ClassVar[str] = "text"
 
@@ -259,9 +265,13 @@ class DataSource(Component, kind="source"):
 class Optimizer(Component, kind="optimizer"):
     """What moves the weights. `build(at)` returns `make(named_parameters) -> torch.optim.Optimizer`."""
 
+    formulas: ClassVar[bool] = False
+
 
 class Schedule(Component, kind="schedule"):
     """The learning rate through time: `factor(step, total)` multiplies the optimizer's `lr`; no torch."""
+
+    formulas: ClassVar[bool] = False
 
     def factor(self, step: int, total: int) -> float:
         """The multiplier at optimizer step `step` (from 0) of `total`."""

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, get_args
+from types import MappingProxyType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, model_validator
 from pydantic.fields import FieldInfo
+from pydantic_core import CoreSchema
 
-from blueprint.rules import Rule
+from blueprint.arithmetic import ArithmeticFault, parse
+from blueprint.formula import Formed, Formula
+from blueprint.rules import Fault, Rule
 from blueprint.unknown import NotKnown
+
+if TYPE_CHECKING:
+    from blueprint.site import Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,17 @@ class Section(BaseModel):
     #: Fields that are merged over another field of the section (variants over the common block), or over the section
     #: itself where that is called `WHOLE` (a side over what both sides have in common).
     underlay: ClassVar[dict[str, str]] = {}
+
+    #: Whether its numbers may be said as arithmetic: whether it stands somewhere in a model.
+    formulas: ClassVar[bool] = False
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if cls.formulas:
+            for info in cls.__pydantic_fields__.values():
+                if _is_number(info):
+                    info.metadata = [*info.metadata, Formed(info.rebuild_annotation())]
+        return handler(source)
 
     @classmethod
     def is_kind(cls) -> bool:
@@ -75,10 +93,42 @@ class Section(BaseModel):
     def _hold_rules(self) -> Self:
         # The reader runs the rules itself, with positions; this guards objects made in Python.
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        faults = [fault for each in type(self).rules() for fault in each.faults(values)]
+        faults = _found(type(self), values)
         if faults:
             raise ValueError("; ".join(f"{fault.at}: {fault.message}" for fault in faults))
         return self
+
+    @classmethod
+    def formed(cls) -> Iterator[tuple[str, Formed]]:
+        """The fields whose numbers may be said as arithmetic."""
+        for name, info in cls.model_fields.items():
+            yield from ((name, mark) for mark in info.metadata if isinstance(mark, Formed))
+
+    def evaluated(self, at: Site) -> Self:
+        """The section with the numbers that are said as arithmetic, as far as the site tells them.
+
+        Raises `ArithmeticFault` for what comes to no number that its field takes, or breaks a rule.
+        """
+        told: dict[str, Any] = {}
+        for name, mark in type(self).formed():
+            text = vars(self).get(name)
+            if isinstance(text, Formula) and not (at.head_dim is None and "head_dim" in parse(str(text)).names):
+                told[name] = mark.number(name, text, at)
+        for name, inner in vars(self).items():
+            if isinstance(inner, Section) and inner.formulas and not inner.is_part():
+                known = inner.evaluated(at)
+                told |= {} if known is inner else {name: known}
+        if not told:
+            return self
+        known = self.model_copy(update=told)
+        for fault in _found(type(self), vars(known)):
+            raise ArithmeticFault(fault.message)
+        return known
+
+    @classmethod
+    def is_part(cls) -> bool:
+        """Whether it stands at a site of its own."""
+        return False
 
     def to_plain(self, *, defaults: bool = True, inherited: Mapping[str, Section] | None = None) -> dict[str, Any]:
         """The section as plain values that read back to an equal one.
@@ -116,6 +166,32 @@ class Section(BaseModel):
             return ...
 
 
+def _found(cls: type[Section], values: Mapping[str, Any]) -> list[Fault]:
+    """What the rules of a class find, as far as values are known."""
+    found: list[Fault] = []
+    for each in cls.rules():
+        with suppress(NotKnown):
+            found += each.faults(values)
+    return found
+
+
+def _is_number(info: FieldInfo) -> bool:
+    """Whether a field takes a number, and nothing else but null."""
+    if any(isinstance(mark, Formed) for mark in info.metadata):
+        return False
+    parts = [part for part in _bare(info.annotation) if part is not type(None)]
+    return bool(parts) and all(part in (int, float) for part in parts)
+
+
+def _bare(annotation: Any) -> list[Any]:
+    """What a union is of, without constraints."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [bare for part in get_args(annotation) for bare in _bare(part)]
+    return [annotation]
+
+
 def _inherits(info: FieldInfo) -> bool:
     extra = info.json_schema_extra
     return isinstance(extra, dict) and bool(extra.get("inherit"))
@@ -137,7 +213,7 @@ def _value(value: Any, defaults: bool, inherited: Mapping[str, Section] | None) 
         return [_value(item, defaults, inherited) for item in value]
     if isinstance(value, dict):
         return {str(key): _value(item, defaults, inherited) for key, item in value.items()}
-    return value
+    return str(value) if isinstance(value, Formula) else value
 
 
 def slot(

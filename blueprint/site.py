@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from pydantic import AfterValidator, Field
 
 from blueprint import arithmetic
+from blueprint.formula import SITE_NAMES, unknown_name
 from blueprint.unknown import UNKNOWN, NotKnown
 
 if TYPE_CHECKING:
@@ -16,15 +17,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What an expression in a number field may name; evaluated where the part is built.
-SITE_NAMES = ("d_model", "head_dim", "layer", "n_layers")
-
 
 def _expression(value: int | float | str) -> int | float | str:
     if isinstance(value, str):
         unknown = arithmetic.parse(value).names - set(SITE_NAMES)
         if unknown:
-            raise ValueError(f"`{sorted(unknown)[0]}` is not known here; an expression may use {', '.join(SITE_NAMES)}")
+            raise ValueError(unknown_name(min(unknown)))
     return value
 
 

@@ -16,16 +16,22 @@ class _Unknown:
         return "UNKNOWN"
 
 
-def _refuse(*_: Any, **__: Any) -> Any:
+def refuse(*_: Any, **__: Any) -> Any:
+    """In place of a use that would need to know the value."""
     raise NotKnown
 
 
-_USES = (
-    "getattr bool int float index iter len contains call getitem format str eq ne lt le gt ge hash neg pos abs round"
-)
+_OTHERS = "getattr bool iter len contains call getitem format str eq ne hash"
+_NUMBERS = "int float index lt le gt ge neg pos abs round"
 _ARITHMETIC = "add sub mul truediv floordiv mod pow and or xor matmul divmod"
-for _use in (*_USES.split(), *_ARITHMETIC.split(), *(f"r{name}" for name in _ARITHMETIC.split())):
-    setattr(_Unknown, f"__{_use}__", _refuse)
+#: What numbers are used for, by the names of its methods.
+UNUSABLE = (
+    *_NUMBERS.split(),
+    *_ARITHMETIC.split(),
+    *(f"r{name}" for name in _ARITHMETIC.split()),
+)
+for _use in (*_OTHERS.split(), *UNUSABLE):
+    setattr(_Unknown, f"__{_use}__", refuse)
 
 #: Stands where a value could not be had: for an invalid field, and for a site's numbers that follow from one.
 UNKNOWN: Any = _Unknown()

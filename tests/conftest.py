@@ -10,6 +10,8 @@ import pytest
 # Read by OpenMP when torch is imported: several test processes on few cores only slow each other with more.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+pytest.register_assert_rewrite("tests.parity.checks")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -1,8 +1,8 @@
 """Every block of the README and the documentation does what it shows.
 
 A fence's words, or its title, say what it is: `yaml NAME` is written to that file, and every YAML that has a model must
-load (with `wrong`, must not), or, with `family`, be read as one; `bash` runs line by line (`fails`: must exit with 1); the `text` after it must be what it
-printed; `python` runs, under its name if it has one.
+load (with `wrong`, must not), or, with `family`, be read as one; `bash` runs line by line (`fails`: must exit with 1);
+the `text` after it must be what it printed; `python` runs, under its name if it has one.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ REGISTRY = ROOT / "registry" / "blueprint_registry"
 ORDER = [
     {"tree", "files", "visible", "choice", "unknown"},
     {"diagnosis", "arithmetic"},
+    {"formula"},
     {"rules", "site", "section", "component", "kinds", "registry", "describe"},
     {"schema"},
     {"load"},
@@ -39,6 +40,7 @@ TORCH_FREE = {
     "visible",
     "choice",
     "diagnosis",
+    "formula",
     "rules",
     "site",
     "component",

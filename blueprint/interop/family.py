@@ -72,7 +72,9 @@ class Family:
     @property
     def inert(self) -> Map:
         """Fields without effect at some values: the family's own, and those of all families."""
-        return Map({**_part(self.common, "inert"), **self._map("inert").entries}, self.root.span)
+        common = _part(self.common, "inert")
+        parts = {f"*_config.{key}": entry for key, entry in common.items()}  # a config within may say them again
+        return Map({**common, **parts, **self._map("inert").entries}, self.root.span)
 
     @property
     def let(self) -> Map:

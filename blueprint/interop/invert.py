@@ -30,6 +30,8 @@ class Inverter:
 
     def __init__(self, assign: Callable[[Path_, Any], None], let: Map) -> None:
         self.assign, self.let = assign, let
+        #: Fields that have been solved for: the rest of an expression is solved beside them.
+        self.solved: set[Path_] = set()
 
     def scalar(self, node: Scalar, target: Any, env: Env, numbers: dict[str, Any]) -> None:
         """Make a leaf of a template come to a target; raises `Conflict` where it is a literal that does not."""
@@ -123,6 +125,7 @@ class Inverter:
             except ExpressionFault:
                 return
             if path[0] == HF and len(path) > 1:
+                self.solved.add(path[1:])
                 self.assign(path[1:], target)
             return
         node = self.let.get(first)
@@ -165,7 +168,8 @@ class Inverter:
         except ExpressionFault:
             holds = True
         # A field that says it outright is better than a rule that happens to give it.
-        if not holds and isinstance(then, Name) and then.steps[0] == HF:
+        said = then.inner[0] if isinstance(then, Operation) and then.sign == "len" else then
+        if not holds and isinstance(said, Name) and said.steps[0] == HF and not _says(other, target, env):
             holds = True
             self.tree(condition, True, env)
         # What says something else for certain was not chosen.
@@ -173,7 +177,11 @@ class Inverter:
         if _constant(sides[holds]) and not alike(_evaluated(sides[holds], env), target):
             holds = not holds
             self.tree(condition, holds, env)
-        self.tree(sides[holds], target, env)
+        try:
+            self.tree(sides[holds], target, env)
+        except Conflict:
+            self.tree(condition, not holds, env)
+            self.tree(sides[not holds], target, env)
 
     def _not(self, tree: Operation, target: Any, env: Env) -> None:
         self.tree(tree.inner[0], not target, env)
@@ -205,21 +213,33 @@ class Inverter:
         wanted = (tree.sign == "in") == bool(target)
         self.tree(whole, [*known, value] if wanted else [each for each in known if not same(each, value)], env)
 
+    def _len(self, tree: Operation, target: Any, env: Env) -> None:
+        """A map of so many labels, named by their numbers."""
+        if isinstance(target, int | float):
+            self.tree(tree.inner[0], {f"{n}": f"LABEL_{n}" for n in range(int(target))}, env)
+
     def _product(self, tree: Operation, target: Any, env: Env) -> None:
         if len(tree.inner) != 2 or isinstance(target, bool) or not isinstance(target, int | float):
             return
         for index, other in ((0, 1), (1, 0)):
+            if self._settled(tree.inner[index], env) or not self._settled(tree.inner[other], env):
+                continue
             try:
                 known = _evaluated(tree.inner[other], env)
             except ExpressionFault:
-                continue
-            if not _fields(tree.inner[index]) or _fields(tree.inner[other]):
                 continue
             try:
                 self.tree(tree.inner[index], _whole(_other(tree.sign, index == 0, target, known)), env)
             except ZeroDivisionError:
                 return
             return
+
+    def _settled(self, tree: Tree, env: Env) -> bool:
+        """Whether an expression speaks of no field that is still to be solved for."""
+        try:
+            return all(env.meant(name.path(env))[1:] in self.solved for name in _fields(tree))
+        except ExpressionFault:
+            return False
 
 
 _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
@@ -230,6 +250,7 @@ _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
     "or": Inverter._all,
     "==": Inverter._equal,
     "!=": Inverter._equal,
+    "len": Inverter._len,
     "in": Inverter._in,
     "not in": Inverter._in,
     **dict.fromkeys(("*", "/", "//", "+", "-"), Inverter._product),
@@ -253,6 +274,16 @@ def _evaluated(tree: Tree, env: Env) -> Any:
 
 def _fields(tree: Tree) -> list[Name]:
     return [name for name in Expression("", tree, 0).names() if name.steps[0] == HF]
+
+
+def _says(tree: Tree, target: Any, env: Env) -> bool:
+    """Whether a field, or one of those that are chosen between, has a value already."""
+    if isinstance(tree, Operation) and tree.sign == "if":
+        return any(_says(each, target, env) for each in (tree.inner[0], tree.inner[2]))
+    try:
+        return not _constant(tree) and alike(_evaluated(tree, env), target)
+    except ExpressionFault:
+        return False
 
 
 def _constant(tree: Tree) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from blueprint.diagnosis import Problem
@@ -67,6 +68,11 @@ def _solved(family: Family, spec: Spec, start: Mapping[str, Any] | None, ignore:
         if written == before:
             break
     try:
+        if start is None:
+            _complete(family, written, ignore)
+            if "pad_token_id" not in family.fields():
+                # Left out, it would be that of the family's first vocabulary, and this one's may not reach so far.
+                written["pad_token_id"] = None
         filled = fill(family, Config.of(written), ignore)
     except FamilyError as error:
         message = f"the config by which the family `{family.name}` would say this model has faults"
@@ -84,6 +90,27 @@ def _matching(family: Family) -> dict[str, Any]:
         value = values(entry.value)
         _set(out, tuple(key.split(".")), value[0] if isinstance(value, list) else value)
     return out
+
+
+def _complete(family: Family, config: dict[str, Any], ignore: Sequence[str]) -> None:
+    """Say of a map that the config says in part what else of it counts: others take it as it stands, or not at all."""
+    for key, entry in family.defaults.entries.items():
+        found = config.get(key)
+        if not isinstance(found, dict) or not isinstance(entry.value, Map):
+            continue
+        whole = fill(family, Config.of(config), ignore).plan.hash
+        for leaf, default in entry.value.entries.items():
+            if leaf in found or isinstance(default.value, Map):
+                continue
+            rest = entry.value.without(leaf)
+            defaults = family.defaults.with_entry(replace(entry, value=rest))
+            root = family.root.with_entry(replace(family.root.entries["defaults"], value=defaults))
+            try:
+                counts = fill(replace(family, root=root), Config.of(config), ignore).plan.hash != whole
+            except FamilyError:
+                counts = True
+            if counts:
+                found[leaf] = values(default.value)
 
 
 def _set(config: dict[str, Any], path: Path_, value: Any) -> None:
@@ -157,7 +184,10 @@ class _Walk:
             self.item(path, value)
             return
         try:
-            known = same(self.view.get(path)[0], value)
+            now = self.view.get(path)[0]
+            known = same(now, value)
+            # As the family writes it: a whole number that others read by its type stays one.
+            value = now if known else value
         except LookupError:
             known = False
         if known and (not self.fresh or self.view.said(path)):
@@ -240,7 +270,9 @@ class _Walk:
     def condition(self, node: Map, target: Any, env: Env, numbers: dict[str, Any]) -> None:
         now = self.current(node.entries[IF].value, env)
         branches = [(True, node.get(THEN)), (False, node.get(ELSE))]
-        for wanted, branch in sorted(branches, key=lambda each: each[0] != bool(now)):
+        # Nothing comes of a branch that says nothing, rather than of a field that would have to be null.
+        order = sorted(branches, key=lambda each: (target is None and each[1] is not None, each[0] != bool(now)))
+        for wanted, branch in order:
             if self.tried(branch, target, env, numbers):
                 self.inverter.expression(node.entries[IF].value, wanted, env)
                 return

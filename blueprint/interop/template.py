@@ -17,7 +17,7 @@ from blueprint.plan import Plan
 from blueprint.plan import plan as planned
 from blueprint.schema.spec import Spec
 from blueprint.schema.validate import validate
-from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, from_plain
+from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, from_plain, plain
 
 #: What leaves a key out, wherever it stands.
 OMIT = "$omit"
@@ -201,8 +201,26 @@ class _Filling:
             chosen = self.option(node, value, env)
         for key, other in node.entries.items():
             if key not in (ask, chosen):
-                env.skip(other.value)
+                self.skip(other.value, env)
         return node.entries[chosen].value if chosen in node.entries else None
+
+    def skip(self, node: Node, env: Env, deep: int = 0) -> None:
+        """Count as read what a node would read, pieces from `templates` and what it asks itself included."""
+        if isinstance(node, Seq):
+            for item in node.items:
+                self.skip(item, env, deep)
+        elif isinstance(node, Scalar):
+            env.skip(node)
+        elif USE in node.entries:
+            piece = self.templates.get(str(plain(node.entries[USE].value)))
+            if piece is not None and deep < MAX_USES:
+                self.skip(piece, env.with_(**_given(node, env)), deep + 1)
+        else:
+            for key, entry in node.entries.items():
+                if key in (IF, CASE, EACH):
+                    env.skip(entry.value, bare=True)
+                else:
+                    self.skip(entry.value, env, deep)
 
     def use(self, node: Map, env: Env, layers: int | None) -> Node | None:
         """A piece from `templates`, in which the other keys are names for what is said under them."""
@@ -214,9 +232,8 @@ class _Filling:
             raise _fault(f"no template is called `{name}`", entry, suggestion=nearest(str(name), known), at_value=True)
         if len(self.uses) >= MAX_USES:
             raise _fault(f"templates use each other at most {MAX_USES} deep", entry)
-        given = {key: env.bound(other.value) for key, other in node.entries.items() if key != USE}
         self.uses.append((str(name), entry.span))
-        filled = self.kept(piece, env.with_(**given), layers)
+        filled = self.kept(piece, env.with_(**_given(node, env)), layers)
         self.uses.pop()
         return filled
 
@@ -235,6 +252,11 @@ class _Filling:
     def unknown(self, entry: Entry) -> FamilyError:
         known = (IF, CASE, USE, EACH)
         return _fault(f"`{entry.key}` is no word of templates", entry, suggestion=nearest(entry.key, known), fix=None)
+
+
+def _given(node: Map, env: Env) -> dict[str, object]:
+    """What the names of a piece from `templates` stand for."""
+    return {key: env.bound(entry.value) for key, entry in node.entries.items() if key != USE}
 
 
 def _fault(

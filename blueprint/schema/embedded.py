@@ -8,40 +8,19 @@ from typing import Any, ClassVar
 
 from pydantic import PositiveInt
 
+from blueprint.arithmetic import ArithmeticFault
 from blueprint.component import Component, Fault, Faults, Site, rule, slot
 from blueprint.kinds import Embedding
 from blueprint.schema.faults import known_at, part_faults
-from blueprint.schema.layers import COMMON, Stack, layer_site, variants
+from blueprint.schema.layers import COMMON, Sized, Stack, layer_site, variants
 from blueprint.unknown import UNKNOWN, NotKnown
 
 
-class Embedded(Stack):
-    """Layers and their embedding; the parts named in `outside` stand outside the layers, in order."""
-
-    side: ClassVar[str]
-    outside: ClassVar[tuple[str, ...]]
+class Worded(Stack, Sized):
+    """A stack that may read ids: of a vocabulary, in sequences of any length."""
 
     vocab_size: PositiveInt | None = None
     """Number of tokens the model knows; taken from the tokenizer where there is one."""
-    embedding: Embedding = slot("tokens")
-    """Inputs to vectors."""
-
-    @property
-    def reads_ids(self) -> bool:
-        """Whether what goes in is ids, so that there is a vocabulary."""
-        return self.embedding.takes == "input_ids"
-
-    def site(self) -> Site:
-        """The site of the stack and its parts."""
-        at = model_site(self.d_model, self.layers, self.max_length, self.vocab_size, self.side, self.causal)
-        return embedded_site(at, self.embedding)
-
-    def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
-        """The parts outside the layers."""
-        for name in self.outside:
-            part = getattr(self, name)
-            if part is not None:
-                yield name, part, part_site(name, at, self.embedding)
 
     @rule("vocab_size", "embedding")
     def _vocabulary_of_ids(vocab_size: int | None, embedding: Embedding) -> Faults:
@@ -57,11 +36,41 @@ class Embedded(Stack):
             return Fault(f"`max_length` does nothing: {what}", "max_length", "remove `max_length`")
         return None
 
+
+class Embedded(Stack):
+    """Layers and their embedding; the parts named in `outside` stand outside the layers, in order."""
+
+    side: ClassVar[str]
+    outside: ClassVar[tuple[str, ...]]
+
+    embedding: Embedding = slot("tokens")
+    """Inputs to vectors."""
+
+    @property
+    def reads_ids(self) -> bool:
+        """Whether what goes in is ids, so that there is a vocabulary."""
+        return self.embedding.takes == "input_ids"
+
+    def site(self) -> Site:
+        """The site of the stack and its parts."""
+        length, vocabulary = getattr(self, "max_length", None), getattr(self, "vocab_size", None)
+        at = model_site(self.d_model, self.layers, length, vocabulary, self.side, self.causal)
+        return embedded_site(at, self.embedding)
+
+    def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
+        """The parts outside the layers."""
+        for name in self.outside:
+            part = getattr(self, name)
+            if part is not None:
+                yield name, part, part_site(name, at, self.embedding)
+
     @classmethod
     def site_faults(cls, values: dict[str, Any]) -> Iterator[Fault]:
         """What is wrong with parts where they stand, as far as what is known allows; for the reader."""
         numbers = ("d_model", "layers", "max_length", "vocab_size")
-        known = {name: values.get(name, UNKNOWN) for name in numbers}
+        known: dict[str, Any] = {
+            name: values.get(name, UNKNOWN) if name in cls.model_fields else None for name in numbers
+        }
         embedding = values.get("embedding", UNKNOWN)
         at = embedded_site(model_site(**known, side=cls.side, causal=values.get("causal", UNKNOWN)), embedding)
         for name in cls.outside:
@@ -130,8 +139,8 @@ def model_site(
 def embedded_site(at: Site, embedding: Any) -> Site:
     """The site, told by the embedding whether tokens are ids and how many there are, as far as that is known."""
     try:
-        count = embedding.tokens_of(at)
+        count = embedding.evaluated(at).tokens_of(at)
         length = at.max_length if count is None else count
         return replace(at, ids=embedding.takes == "input_ids", max_length=length)
-    except NotKnown:
+    except (ArithmeticFault, NotKnown):
         return at if embedding is UNKNOWN else replace(at, ids=embedding.takes == "input_ids", max_length=UNKNOWN)

@@ -14,7 +14,7 @@ from blueprint.kinds import Block, Embedding, Head, Init, Norm
 from blueprint.schema.crossing import CROSS, sparse
 from blueprint.schema.embedded import layer_faults, model_site, part_site
 from blueprint.schema.faults import part_faults
-from blueprint.schema.layers import LAYERED, Depth, Width, laid
+from blueprint.schema.layers import LAYERED, Depth, Sized, Width, laid
 from blueprint.schema.merge import merge
 from blueprint.schema.model import Model, outside_layers
 from blueprint.schema.parting import parted
@@ -26,7 +26,7 @@ from blueprint.unknown import UNKNOWN
 __all__ = ["DecoderSide", "EncoderDecoder", "EncoderSide"]
 
 
-class Side(Depth):
+class Side(Depth, Sized):
     """Layers that are one of two stacks."""
 
     @classmethod
@@ -209,7 +209,7 @@ class EncoderDecoder(Model, Width):
         known = [side.max_length for side in (self.encoder, self.decoder) if side.max_length is not None]
         return min(known, default=None)
 
-    def stacks(self) -> Mapping[str, Depth]:
+    def stacks(self) -> Mapping[str, Side]:
         """Both sides."""
         return {"encoder": self.encoder, "decoder": self.decoder}
 

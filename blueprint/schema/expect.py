@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from blueprint.component import Evaluated
+from blueprint.formula import Formed
 from blueprint.tree import Map, Node, Scalar, Seq
 
 _PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "a string", type(None): "null"}
@@ -17,7 +18,7 @@ _BOUNDS = (("gt", "greater than"), ("ge", "at least"), ("lt", "less than"), ("le
 def expectation(annotation: Any) -> str:
     """What may stand where `annotation` does: `a positive whole number`, `one of pre, post`."""
     if get_origin(annotation) is Annotated:
-        base, *marks = get_args(annotation)
+        base, *marks = (part for part in get_args(annotation) if not isinstance(part, Formed))
         if any(isinstance(mark, Evaluated) and mark.whole for mark in marks):
             return "a positive whole number or an expression such as `4 * d_model`"
         if any(isinstance(mark, Evaluated) for mark in marks):

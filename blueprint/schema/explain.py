@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args
 
 from pydantic.fields import FieldInfo
 
 from blueprint.component import KINDS, Component, Section, place
 from blueprint.describe import descriptions
 from blueprint.diagnosis import nearest
+from blueprint.formula import SITE_NAMES, Formed
 from blueprint.registry import kinds, member, members, names
 from blueprint.schema.expect import expectation
 from blueprint.schema.readers import Reader, readers, shown
@@ -230,7 +231,9 @@ def _expects(shape: Shape) -> str:
     if shape.form in ("list", "map"):
         assert shape.item is not None
         return f"a {shape.form}, each {_expects(shape.item)}{null}"
-    return expectation(shape.annotation)
+    said = expectation(shape.annotation)
+    arithmetic = any(isinstance(mark, Formed) for mark in get_args(shape.annotation))
+    return f"{said}, or an expression of {', '.join(SITE_NAMES)}" if arithmetic else said
 
 
 def _default(info: FieldInfo, shape: Shape) -> str:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from blueprint.arithmetic import ArithmeticFault
-from blueprint.component import Component, Fault, Faults, Site, as_faults
+from blueprint.component import Component, Evaluated, Fault, Faults, Site, as_faults
+from blueprint.formula import Formed
 from blueprint.unknown import UNKNOWN, NotKnown
 
 
@@ -26,7 +27,7 @@ def part_faults(part: Component, at: Site, path: str) -> Iterator[Fault]:
     except (NotKnown, TypeError, ValueError, ZeroDivisionError):
         # What cannot be filled has a fault of its own, which `check` says better.
         pass
-    told = [*(_expressions(part, at) if filled is part else ()), *judged(lambda: part.check(at))]
+    told = [*(_expressions(part, at) if filled is part else ()), *judged(lambda: _numbered(part, at).check(at))]
     found = [replace(fault, at=f"{path}.{fault.at}" if fault.at else path) for fault in told]
     counts: dict[str, int] = {}
     for name, inner, site in _parts(filled, at):
@@ -35,6 +36,14 @@ def part_faults(part: Component, at: Site, path: str) -> Iterator[Fault]:
         counts[name] = counts.get(name, 0) + 1
         found += part_faults(inner, site, f"{path}.{step}")
     yield from found if found or failed is None else [Fault(failed, path)]
+
+
+def _numbered(part: Component, at: Site) -> Component:
+    """The part with its numbers, where they come to something."""
+    try:
+        return part.evaluated(at)
+    except (ArithmeticFault, NotKnown, ValueError):
+        return part
 
 
 def judged(judge: Callable[[], Faults]) -> Iterator[Fault]:
@@ -48,7 +57,8 @@ def judged(judge: Callable[[], Faults]) -> Iterator[Fault]:
 def _expressions(part: Component, at: Site) -> Iterator[Fault]:
     """The fields whose expressions have no value here."""
     inside = at if at.head_dim is not None else replace(at, head_dim=vars(part).get("head_dim") or at.width)
-    for name, mark in type(part).expressions():
+    marks: list[tuple[str, Evaluated | Formed]] = [*type(part).expressions(), *type(part).formed()]
+    for name, mark in marks:
         text = vars(part).get(name)
         try:
             if isinstance(text, str):

@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema
 
 from blueprint.arithmetic import FUNCTIONS
-from blueprint.site import SITE_NAMES, Evaluated
+from blueprint.formula import SITE_NAMES, Formed
+from blueprint.site import Evaluated
 
 Json = dict[str, Any]
 
@@ -37,6 +38,9 @@ def leaf(annotation: Any) -> Json:
 
 def _leaf(annotation: Any) -> Json:
     if get_origin(annotation) is Annotated:
+        formed = next((mark for mark in get_args(annotation)[1:] if isinstance(mark, Formed)), None)
+        if formed is not None:
+            return any_of([_leaf(formed.of), EXPRESSION])
         marks = [mark for mark in get_args(annotation)[1:] if isinstance(mark, Evaluated)]
         if marks:
             number: Json = {"type": "integer", "exclusiveMinimum": 0} if marks[0].whole else {"type": "number"}

@@ -38,17 +38,27 @@ class Width(Section):
     """Width of the stream between layers."""
 
 
-class Depth(Section):
+class Count(Section):
+    """How deep a stack is."""
+
+    layers: PositiveInt
+    """Number of layers."""
+
+
+class Sized(Count):
+    """A stack that takes sequences of any length up to one that is said."""
+
+    max_length: PositiveInt | None = None
+    """Longest sequence, in tokens, that the model is made for; needed by learned positions."""
+
+
+class Depth(Count):
     """Layers and what they share, in the language of layers that differ."""
 
     underlay: ClassVar[dict[str, str]] = {"blocks": "block", "overrides": "block"}
     #: Whether the layers have another stack's memory to read.
     reads: ClassVar[bool] = False
 
-    layers: PositiveInt
-    """Number of layers."""
-    max_length: PositiveInt | None = None
-    """Longest sequence, in tokens, that the model is made for; needed by learned positions."""
     norm: Norm = slot("rms")
     """The norm that every norm of the model inherits and may change."""
     block: Block | None = slot("sequential")

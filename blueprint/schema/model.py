@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from blueprint.component import Component, Fault, Faults, Site, register, rule, slot
 from blueprint.kinds import Embedding, Head, Init
-from blueprint.schema.embedded import Embedded
+from blueprint.schema.embedded import Embedded, Worded
 from blueprint.schema.layers import LAYERED, Depth, laid
 
 #: Numbers of a stack that a small model has smaller.
@@ -22,6 +22,7 @@ class Model(Component, kind="model"):
     continue a sequence token by token, `encodes` that it reads a source beside the target it writes.
     """
 
+    formulas: ClassVar[bool] = False
     #: The objective of a spec that says none: what such a model is usually trained by, or None.
     objective: ClassVar[str | None] = None
     #: Where a spec says how many ids the model knows, below `model`.
@@ -67,11 +68,11 @@ class Model(Component, kind="model"):
     def laid(self, layers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
         """The model as plain values without defaults, with other words for the layers of its stacks, by side."""
         said = self.to_plain(defaults=False)
-        for side, stack in self.stacks().items():
-            if stack is self:
-                said = laid(said, layers[side])
+        for side, own in layers.items():
+            if side in type(self).model_fields:
+                said[side] = laid(said[side], own)
             else:
-                said[side] = laid(said[side], layers[side])
+                said = laid(said, own)
         return said
 
     def sides(self, site: Site) -> dict[str, Site]:
@@ -101,7 +102,7 @@ class Model(Component, kind="model"):
         return outside_layers(plain)
 
 
-class OneStack(Embedded, Model):
+class OneStack(Embedded, Worded, Model):
     """A model of one stack between an embedding and a head: what decoders and encoders have in common."""
 
     outside: ClassVar[tuple[str, ...]] = ("embedding", "final_norm", "head", "init")

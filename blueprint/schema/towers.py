@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from blueprint.component import Component, Fault, Faults, Section, Site, register, rule, slot
 from blueprint.kinds import Contrast, Embedding, Init, Norm, Pool
-from blueprint.schema.embedded import Embedded
+from blueprint.schema.embedded import Embedded, Worded
 from blueprint.schema.faults import part_faults
 from blueprint.schema.layers import Depth
 from blueprint.schema.model import BOUNDS, Model, outside_layers
@@ -45,7 +45,7 @@ class Tower(Embedded):
         return Fault(said, "embedding")
 
 
-class TextTower(Tower):
+class TextTower(Tower, Worded):
     """The tower that reads text."""
 
     side: ClassVar[str] = "text"
@@ -152,7 +152,9 @@ class DualEncoder(Model):
     def with_numbers(self, change: Callable[[str, Any], Any]) -> Self:
         """The model with `change(key, value)` in place of either tower's bounds."""
         towers = {
-            side: tower.model_copy(update={key: change(key, getattr(tower, key)) for key in BOUNDS})
+            side: tower.model_copy(
+                update={key: change(key, getattr(tower, key)) for key in BOUNDS if key in type(tower).model_fields}
+            )
             for side, tower in self.towers.items()
         }
         return self.model_copy(update=towers)

@@ -95,6 +95,7 @@ def test_a_family_is_found_by_its_config() -> None:
 
 def test_where_there_is_none_the_nearest_are_named() -> None:
     fields = {"model_type": "strange", "n_embd": 8, "n_head": 2, "n_layer": 1, "resid_pdrop": 0.1, "vocab_size": 9}
+    fields |= {"scale_attn_weights": True, "scale_attn_by_inverse_layer_idx": False, "reorder_and_upcast_attn": False}
     with pytest.raises(FamilyError) as caught:
         find_family(Config.of(fields))
     said = str(caught.value)

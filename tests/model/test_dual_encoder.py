@@ -116,7 +116,7 @@ def test_what_is_not_taken_is_refused(model: Any, given: dict[str, Any], what: s
             "text tower takes input_ids",
         ),
         ("embedding: {image_size: 8, patch_size: 4}", "embedding: tokens", 14, "image tower takes pixel_values"),
-        ("    pool_norm: layer", "    max_length: 9", 16, "`max_length` does nothing"),
+        ("    pool_norm: layer", "    max_length: 9", 16, "unknown key"),
         ("    pool_norm: layer", "    pool: largest", 16, "looks for an id"),
         ("    pool: last", "    pool: {type: eos, id: 50}", 10, "no id 50 among 50"),
         ("contrast: {width: 10}", "contrast: {width: null}", 17, "the text's vector has 16 channels, the image's 24"),

@@ -63,13 +63,11 @@ class Public:
 
 def public(name: str) -> Public:
     """The reference of a family, its weights drawn."""
-    entry = entries()[name]
-    inputs = {key: _tensor(value) for key, value in entry["inputs"].items()}
-    return drawn(name, entry, inputs)
+    return made(name, entries()[name])
 
 
-def drawn(name: str, entry: dict[str, Any], inputs: dict[str, Tensor]) -> Public:
-    """The library's model of an entry with eager attention, its weights drawn."""
+def made(name: str, entry: dict[str, Any]) -> Public:
+    """The reference that an entry describes, its weights drawn."""
     import transformers
 
     config = getattr(transformers, entry["config_class"])(**copy.deepcopy(entry["config"]))
@@ -78,7 +76,7 @@ def drawn(name: str, entry: dict[str, Any], inputs: dict[str, Tensor]) -> Public
             part._attn_implementation = "eager"
     model: nn.Module = getattr(transformers, entry["model_class"])(config).float().eval()
     draw(model)
-    return Public(name, entry, model, inputs)
+    return Public(name, entry, model, {key: _tensor(value) for key, value in entry["inputs"].items()})
 
 
 def _tensor(value: Any) -> Tensor:

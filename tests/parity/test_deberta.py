@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,6 +38,7 @@ NAMES = {
     "embedding.positions": "deberta.embeddings.position_embeddings",
     "embedding.token_types": "deberta.embeddings.token_type_embeddings",
     "embedding.norm": "deberta.embeddings.LayerNorm",
+    "embedding.projection": "deberta.embeddings.embed_proj",
     "attention.position.table": "deberta.encoder.rel_embeddings",
     "attention.position.norm": "deberta.encoder.LayerNorm",
     "attention.position.k": "attention.self.pos_key_proj",
@@ -110,8 +112,14 @@ def theirs(**config: Any) -> nn.Module:
         ({"buckets": None}, {"positions": "learned"}, {"position_buckets": -1, "position_biased_input": True}),
         # As version 3 says it: the buckets end with the longest sequence.
         ({"buckets": 12, "max_distance": 40}, {}, {"position_buckets": 12, "max_relative_positions": -1}),
+        # The sum of narrow tables is projected ahead of its norm.
+        (
+            {},
+            {"width": 20, "project": "sum", "projection_bias": False, "positions": "learned", "token_types": 2},
+            {"embedding_size": 20, "position_biased_input": True, "type_vocab_size": 2},
+        ),
     ],
-    ids=["shared projections", "own", "c2p", "p2c", "p2c by its own", "every distance", "longest"],
+    ids=["shared projections", "own", "c2p", "p2c", "p2c by its own", "every distance", "longest", "narrow tables"],
 )
 def test_deberta_for_masked_tokens(position: Any, embedding: Any, config: Any) -> None:
     reference, model = theirs(**config), ours(position, **embedding)
@@ -149,3 +157,19 @@ def test_buckets_are_the_librarys_at_every_distance(buckets: int, max_distance: 
     beyond = make_log_bucket_position(torch.tensor([-10 * max_distance, 10 * max_distance]), buckets, max_distance)
     assert ((beyond + buckets).clamp(0, 2 * buckets - 1) == torch.tensor([0, 2 * buckets - 1])).all()
     assert expected[-1] + buckets >= 2 * buckets - 1
+
+
+@pytest.mark.parametrize("embedding_size", [20, 32])
+def test_its_family_knows_narrow_tables(embedding_size: int, tmp_path: Path) -> None:
+    reference = theirs(embedding_size=embedding_size, position_biased_input=True, type_vocab_size=2)
+    reference.save_pretrained(tmp_path / "theirs")
+    spec, model = bp.import_hf(tmp_path / "theirs")
+    ids = torch.randint(1, 101, (3, LENGTH), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected, found = reference(ids).logits, model.eval()(ids).logits
+    assert (found - expected).abs().max() <= 2e-5 * expected.std()
+    assert ("project" in spec.to_plain(defaults=False)["model"]["embedding"]) == (embedding_size != 32)
+    bp.export_hf(model, tmp_path / "ours")
+    again = type(reference).from_pretrained(tmp_path / "ours", attn_implementation="eager").eval()
+    with torch.no_grad():
+        assert torch.equal(again(ids).logits, expected)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 import torch
 
-from tests.parity import test_public as same
-from tests.parity.public import drawn
-from tests.parity.test_public import Case, brought_in
+import blueprint as bp
+from blueprint.interop.family import read_family
+from blueprint.interop.solve import solve
+from tests.parity.checks import Case, Checks, imported
+from tests.parity.public import made
 
 SIZE = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4}
 LLAMA = {**SIZE, "intermediate_size": 80, "num_key_value_heads": 2, "max_position_embeddings": 64}
@@ -51,7 +54,10 @@ CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
     "mpt": ("Mpt", {"d_model": 48, "n_heads": 4, "n_layers": 2, "max_seq_len": 64, "attn_config": {"clip_qkv": 1.5}}),
     "starcoder2": ("Starcoder2", {**LLAMA, "norm_epsilon": 1e-3, "sliding_window": 8}),
     "stablelm": ("StableLm", {**LLAMA, "use_qkv_bias": True, "rope_parameters": HALF}),
-    "stablelm, normed": ("StableLm", {**LLAMA, "qk_layernorm": True, "use_parallel_residual": True, "rope_parameters": HALF}),
+    "stablelm, normed": (
+        "StableLm",
+        {**LLAMA, "qk_layernorm": True, "use_parallel_residual": True, "rope_parameters": HALF},
+    ),
     "smollm3": ("SmolLM3", {**FOUR, "no_rope_layer_interval": 2}),
     "smollm3, windows": ("SmolLM3", {**FOUR, "use_sliding_window": True, "sliding_window": 8}),
     "glm": ("Glm", {**LLAMA, "head_dim": 16}),
@@ -63,8 +69,11 @@ CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
     "exaone4, no windows": ("Exaone4", {**LLAMA, "sliding_window": None, "layer_types": [ALL, ALL]}),
 }
 SEQ2SEQ: dict[str, tuple[str, dict[str, Any]]] = {
-    "t5, gated": ("T5ForConditionalGeneration", {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
-    "mt5": ("MT5ForConditionalGeneration", {**T5, "num_decoder_layers": 3}),
+    "t5, gated": (
+        "T5ForConditionalGeneration",
+        {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    ),
+    "mt5": ("MT5ForConditionalGeneration", {**T5, "num_layers": 3, "num_decoder_layers": 2}),
     "mbart": ("MBartForConditionalGeneration", {**SMALL, "scale_embedding": True}),
     "pegasus": ("PegasusForConditionalGeneration", {**SMALL, "scale_embedding": True}),
     "marian, two tables": ("MarianMTModel", {**SMALL, "share_encoder_decoder_embeddings": False}),
@@ -109,18 +118,17 @@ def entry(name: str) -> dict[str, Any]:
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
     said = entry(request.param)
     random = torch.Generator().manual_seed(11)
-    inputs = {"input_ids": torch.randint(3, 100, (2, 24), generator=random)}
+    inputs = {"input_ids": torch.randint(3, 100, (2, 24), generator=random).tolist()}
     if said["kind"] == "seq2seq":
-        inputs["decoder_input_ids"] = torch.randint(3, 100, (2, 12), generator=random)
-    return brought_in(drawn(request.param, said, inputs), tmp_path_factory.mktemp("family"))
+        inputs["decoder_input_ids"] = torch.randint(3, 100, (2, 12), generator=random).tolist()
+    return imported(made(request.param, {**said, "inputs": inputs}), tmp_path_factory.mktemp("family"))
 
 
-test_it_learns_the_same_numbers = same.test_it_learns_the_same_numbers
-test_tensors_that_are_one_are_one = same.test_tensors_that_are_one_are_one
-test_logits_agree = same.test_logits_agree
-test_logits_agree_on_other_text = same.test_logits_agree_on_other_text
-test_logits_agree_where_a_row_is_padded = same.test_logits_agree_where_a_row_is_padded
-test_loss_and_gradients_agree = same.test_loss_and_gradients_agree
-test_greedy_decoding_gives_the_same_tokens = same.test_greedy_decoding_gives_the_same_tokens
-test_what_is_written_is_what_a_person_would_write = same.test_what_is_written_is_what_a_person_would_write
-test_it_goes_back_as_it_came = same.test_it_goes_back_as_it_came
+class TestMore(Checks):
+    """Everything that holds of families, of these."""
+
+    def test_a_config_of_it_is_had_from_the_spec_alone(self, case: Case) -> None:
+        """What the family says of the model was solved for, and fills to the same plan."""
+        family = json.loads((case.written / "import.json").read_text())["family"]
+        spec = bp.load(case.written / "spec.yaml")
+        assert solve(spec, read_family(family)).plan.hash == bp.plan(spec).hash

@@ -20,7 +20,7 @@ def build(kind: str, name: str, site: Site, **said: Any) -> Any:
 
 
 #: Those it does not have as a function of their own.
-ABSENT = {"softplus", "swish"}
+ABSENT = {"softplus", "swish", "xielu"}
 
 
 @pytest.mark.parametrize("name", sorted(set(names("activation")) - ABSENT))
@@ -30,6 +30,20 @@ def test_activations(name: str) -> None:
     x = torch.randn(1000)
     made = build("activation", name, Site(d_model=8, width=8))
     torch.testing.assert_close(made(x), ACT2FN[ELSEWHERE.get(name, name)](x), atol=1e-6, rtol=1e-6)
+
+
+def test_xielu_is_apertus() -> None:
+    from transformers.activations import XIELUActivation
+
+    theirs = XIELUActivation(alpha_p_init=0.7, alpha_n_init=1.1, beta=0.4, eps=-1e-3, dtype=torch.float32)
+    ours = build("activation", "xielu", Site(d_model=8, width=8), alpha_p=0.7, alpha_n=1.1, beta=0.4, eps=-1e-3)
+    x = torch.cat((torch.randn(1000), torch.linspace(-2e-3, 2e-3, 9)))
+    assert {name: value.shape for name, value in ours.state_dict().items()} == {
+        name: value.shape for name, value in theirs.state_dict().items()
+    }
+    torch.testing.assert_close(ours(x), theirs(x), atol=1e-6, rtol=1e-6)
+    slopes = [torch.autograd.grad(each(x).sum(), [each.alpha_p, each.alpha_n]) for each in (ours, theirs)]
+    torch.testing.assert_close(slopes[0], slopes[1], atol=1e-3, rtol=1e-5)
 
 
 @pytest.mark.parametrize("offset", [0, 1])
@@ -71,6 +85,15 @@ def test_attention_with_alibi_is_blooms(heads: int) -> None:
     scores = torch.randn(1, heads, 9, 9).masked_fill(torch.ones(9, 9).triu(1).bool(), -torch.inf)
     found = build("position", "alibi", Site(d_model=16, width=4, heads=heads)).bias(place, place)
     torch.testing.assert_close((scores + found).softmax(-1), (scores + reference).softmax(-1))
+
+
+def test_sinusoids_that_begin_later_are_xglms() -> None:
+    from transformers.models.xglm.modeling_xglm import XGLMSinusoidalPositionalEmbedding
+
+    site, flow = Site(d_model=16, width=16), Flow.of(1, 40)
+    expected = XGLMSinusoidalPositionalEmbedding(64, 16, 1)(torch.arange(40)[None])[0]
+    found = build("positions", "sinusoidal", site, layout="tensor2tensor", offset=2)(flow)[0]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_sinusoids_by_halves_are_marians_and_tensor2tensors_m2m100s() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -38,6 +38,8 @@ class OutputGate(Section):
 class Temperature(Section):
     """Scores that sharpen with the position of the query, against attention that fades over long contexts: times
     1 + scale · log(1 + ⌊(position + offset) / floor⌋) (Llama 4, 2025; Nakanishi, 2025, *Scalable-Softmax*)."""
+
+    formulas: ClassVar[bool] = True
 
     scale: PositiveFloat
     """How fast scores grow with the logarithm."""

@@ -105,6 +105,13 @@ class Latent(Attention):
         for site in self.norm_sites(at).values():
             yield "latent_norm", self.latent_norm, site
 
+    def evaluated(self, at: Site) -> Self:
+        """The numbers, those that speak of the width of a head once it is known."""
+        said = super().evaluated(at)
+        if isinstance(said.nope_dim, str) or isinstance(said.rope_dim, str):
+            return said
+        return super(Latent, said).evaluated(replace(at, head_dim=said.nope_dim + said.rope_dim))
+
     def filled(self, at: Site) -> Self:
         """The scale evaluated at the width of a head; `mask` in the shortest way to say the same."""
         filled = super().filled(replace(at, head_dim=self.nope_dim + self.rope_dim))

@@ -194,6 +194,14 @@ class MultiHead(Attention):
                 update[section] = getattr(self, section).model_copy(update={field: change(part, site)})
         return update
 
+    def evaluated(self, at: Site) -> Self:
+        """The numbers, those that speak of the width of a head once it is known."""
+        said = super().evaluated(at)
+        known = said.head_dim is not None or not isinstance(said.heads, str)
+        if isinstance(said.head_dim, str) or not known or (said.head_dim is None and at.width % said.heads):
+            return said
+        return super(MultiHead, said).evaluated(replace(at, head_dim=said.head_width(at)))
+
     def filled(self, at: Site) -> Self:
         """Head counts and widths written out; `bias` and `mask` in the shortest way to say the same."""
         width = self.head_width(at)

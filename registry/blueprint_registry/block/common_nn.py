@@ -1,4 +1,4 @@
-"""What blocks have in common."""
+"""What blocks have in common. Shapes: `B` batch."""
 
 from __future__ import annotations
 

@@ -22,9 +22,10 @@ class Tokens(Embedding):
     """Width of the table of tokens; a projection then leads to d_model (Lan et al., 2020, §3.1). Null for a table of
     d_model, and no projection."""
 
-    project: Literal["sum", "tokens"] = "sum"
-    """What the projection is of: the normed `sum`, so that all tables are as narrow (ALBERT), or the `tokens` alone, so
-    that positions, types and norm are of d_model (OPT 350M; Zhang et al., 2022)."""
+    project: Literal["normed", "sum", "tokens"] = "normed"
+    """What the projection is of: the `normed` sum, so that all tables and the norm are as narrow (ALBERT), the `sum`
+    ahead of a norm of d_model (DeBERTa), or the `tokens` alone, so that positions and types are of d_model, too (OPT
+    350M; Zhang et al., 2022)."""
 
     projection_bias: bool = True
     """Whether the projection adds a bias."""
@@ -40,23 +41,26 @@ class Tokens(Embedding):
     """What token vectors are multiplied with, such as `sqrt(d_model)`."""
 
     norm: Norm | None = slot(None)
-    """A norm on the sum of tokens, positions and types, before a projection of it; null leaves the sum as it is."""
+    """A norm on the sum of tokens, positions and types; null leaves the sum as it is."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the sum dropped in training, before a projection of it."""
+    """Share of the sum dropped in training, after its norm, and before a projection of what is normed."""
 
     @rule("width", "project", "projection_bias")
     def _there_is_a_projection(width: int | str | None, project: str, projection_bias: bool) -> Faults:
-        said = {"project": project != "sum", "projection_bias": not projection_bias}
+        said = {"project": project != "normed", "projection_bias": not projection_bias}
         idle = [key for key, changed in said.items() if changed and width is None]
         what = "there is no projection: the table is of d_model"
         return [Fault(what, key, f"say `width`, or remove `{key}`") for key in idle]
 
     def check(self, at: Site) -> Faults:
-        """Tokens are projected alone only where something joins them."""
-        joined = self.positions or self.token_types or self.norm or self.dropout
+        """Each order of projecting is another only where something stands between."""
+        joined, after = self.positions or self.token_types, self.norm or self.dropout
         if self.project == "tokens" and self.width is not None and not joined:
-            return Fault("nothing joins the tokens: they are the sum", "project", "remove `project`")
+            fix = "say `project: sum`" if after else "remove `project`"
+            return Fault("nothing joins the tokens: they are the sum", "project", fix)
+        if self.project == "sum" and self.width is not None and not after:
+            return Fault("the sum is neither normed nor dropped: it is projected as it is", "project", "remove it")
         return None
 
     @classmethod
@@ -64,19 +68,22 @@ class Tokens(Embedding):
         """A bare table, a scaled one with norm and dropout, and narrow ones with types of tokens."""
         narrow = {"width": "d_model / 2", "token_types": 2, "norm": "layer"}
         alone = {**narrow, "project": "tokens", "projection_bias": False}
-        return [{}, {"scale": "sqrt(d_model)", "norm": "layer", "dropout": 0.1}, narrow, alone]
+        scaled = {"scale": "sqrt(d_model)", "norm": "layer", "dropout": 0.1}
+        return [{}, scaled, narrow, alone, {**narrow, "project": "sum"}]
 
     def table_width(self, at: Site) -> int:
         """The width of the table of tokens here."""
         return at.width if self.width is None else int(at.number(self.width))
 
     def sum_width(self, at: Site) -> int:
-        """The width of what is added up here, and of the norm on it."""
+        """The width of what is added up here."""
         return at.width if self.project == "tokens" else self.table_width(at)
 
     def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
-        """The parts inside, which work on the width of the sum."""
-        yield from super().parts(replace(at, width=self.sum_width(at)))
+        """The parts inside, at the width of the sum; a norm after the projection at that of the model."""
+        inside = replace(at, width=self.sum_width(at))
+        for name, part, site in super().parts(inside):
+            yield name, part, at.child(name) if name == "norm" and self.project == "sum" else site
 
     def miniature(self, at: Site) -> Self:
         """Tables that are narrower than the model stay so."""

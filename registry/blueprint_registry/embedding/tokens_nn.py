@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
 
 class TokensEmbedding(nn.Module):
-    """project(dropout(norm(scale · table[ids] + positions + types))), or dropout(norm(project(scale · table[ids]) +
-    positions + types)) where tokens are projected alone. Raises ValueError where the vocabulary's size is not known."""
+    """project(dropout(norm(scale · table[ids] + positions + types))), or the projection where else it is said to be:
+    of the sum ahead of the norm, or of the scaled tokens alone. Raises ValueError where the vocabulary's size is not
+    known."""
 
     def __init__(self, said: Tokens, at: Site) -> None:
         super().__init__()
@@ -48,11 +49,13 @@ class TokensEmbedding(nn.Module):
         if self.token_types is not None:
             types_BT = torch.zeros_like(input_ids_BT) if flow.type_BT is None else flow.type_BT
             x_BTE = x_BTE + self.token_types(types_BT)
+        if self.projected == "sum":
+            x_BTE = self.project(x_BTE)
         if self.norm is not None:
             x_BTE = self.norm(x_BTE)
         if self.dropout:
             x_BTE = F.dropout(x_BTE, self.dropout, self.training)
-        return self.project(x_BTE) if self.projected == "sum" else x_BTE
+        return self.project(x_BTE) if self.projected == "normed" else x_BTE
 
     def project(self, x_BTE: Tensor) -> Tensor:
         """To the model's width, where the table is said to have one of its own."""

@@ -1,11 +1,12 @@
 """Rotary positions."""
 
+import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from blueprint.component import Component, Fault, Faults, Site, register, slot
+from blueprint.component import Component, Fault, Faults, Site, register, rule, slot
 from blueprint.kinds import Position
 from blueprint_registry.rope_scaling import RopeScaling
 
@@ -30,21 +31,42 @@ class Rope(Position):
     fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
     """Share of each head's channels, from the first, that are turned; the frequencies use this width."""
 
+    width: PositiveInt | None = None
+    """The same as a number of channels, such as 64 of GPT-J's 256; null for as many as `fraction` says."""
+
     scaling: RopeScaling | None = slot(None)
     """How the frequencies are stretched for longer sequences; null for not at all."""
 
+    @rule("width", "fraction")
+    def _said_once(width: int | None, fraction: float) -> Faults:
+        if width is not None and fraction != 1:
+            return Fault("`width` and `fraction` say the same thing", "width", "leave one of them out")
+        return None
+
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Whole heads by halves, and half of each by neighbours."""
-        return [{}, {"pairs": "interleaved", "fraction": 0.5}]
+        """Whole heads by halves, half of each by neighbours, and four channels."""
+        return [{}, {"pairs": "interleaved", "fraction": 0.5}, {"width": 4}]
 
     def rotated(self, at: Site) -> int:
         """How many of a head's `at.width` channels are turned."""
-        return int(at.width * self.fraction)
+        return int(at.width * self.fraction) if self.width is None else self.width
+
+    def filled(self, at: Site) -> Self:
+        """The width as a share, so that the same positions are said in one way."""
+        filled = super().filled(at)
+        if self.width is None:
+            return filled
+        share = self.width / at.width
+        # Where the quotient was rounded down, its product would be one channel short.
+        share = share if int(at.width * share) == self.width else math.nextafter(share, 1)
+        return filled.model_copy(update={"width": None, "fraction": share})
 
     def check(self, at: Site) -> Faults:
-        """Channels turn in pairs."""
+        """Channels turn in pairs, those there are."""
         width = self.rotated(at)
+        if width > at.width:
+            return Fault(f"a head has {at.width} channels, not {width} to turn", "width")
         share = "" if self.fraction == 1 else f" ({self.fraction:g} of a head of {at.width})"
         if width % 2:
             return Fault(f"rope turns channels in pairs: {width} rotated channels{share} is odd")

@@ -20,11 +20,11 @@ class Sinusoidal(Positions):
     cosines; `tensor2tensor` does so too, with frequencies down to exactly 1/10000 (its authors' code, fairseq)."""
 
     offset: Annotated[int, Field(ge=0)] = 0
-    """What the first token's position counts as (the padding id + 1 in fairseq and its kin, such as M2M-100)."""
+    """Added to every position (2 in XGLM, the padding id + 1 in fairseq)."""
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Every layout, and positions from 2 on."""
+        """Every layout, and an offset."""
         return [{"layout": "interleaved"}, {"layout": "halves"}, {"layout": "tensor2tensor", "offset": 2}]
 
     def check(self, at: Site) -> Faults:

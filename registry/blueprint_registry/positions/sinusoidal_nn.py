@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 
 class SinusoidalPositions(nn.Module):
-    """sin(p · f) and cos(p · f) of p = position + offset, with f = 10000^(−2i/D), or 10000^(−i/(D/2 − 1)) for
-    `tensor2tensor`.
+    """sin(position · f) and cos(position · f) with f = 10000^(−2i/D), or 10000^(−i/(D/2 − 1)) for `tensor2tensor`.
 
     Computed where they are used, in float32, for any position: there is no table to store, move or outgrow.
     """
@@ -38,4 +37,4 @@ class SinusoidalPositions(nn.Module):
 
     def extra_repr(self) -> str:
         """The width, layout and offset, for printing."""
-        return f"{self.width}, interleaved={self.interleaved}, offset={self.offset}"
+        return f"{self.width}, interleaved={self.interleaved}" + (f", offset={self.offset}" if self.offset else "")

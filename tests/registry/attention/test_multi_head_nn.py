@@ -322,6 +322,19 @@ def test_bounds_follow_a_norm_that_comes_before_and_precede_one_that_comes_after
     close(clipped(x, flow)[0], huge(x, flow)[0])
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_norm_without_weight_stands_where_it_is_said_to(when: str) -> None:
+    """A turned vector is as long as it was: no output tells the order, what the norm is given does."""
+    made = built(heads=6, position="rope", qk_norm={"when": when, "norm": {"type": "rms", "affine": False}})
+    x, flow, given = tokens(2, 7), Flow.of(2, 7), []
+    made.q_norm.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    made(x, flow)
+    plain_BTHE = made.q(x).unflatten(-1, (6, -1))
+    turned_BTHE = made.position.rotate(plain_BTHE.transpose(1, 2), flow.position_BT).transpose(1, 2)
+    assert not torch.allclose(plain_BTHE, turned_BTHE, atol=1e-3)
+    close(given[0], plain_BTHE if when == "before" else turned_BTHE)
+
+
 def test_values_are_multiplied() -> None:
     scaled, plain = built(heads=6, value_scale="1 / 4", softcap=2.0), built(heads=6, softcap=2.0)
     flow = Flow.of(2, 7)

@@ -52,6 +52,13 @@ def test_narrow_tables_are_summed_and_normed_before_the_projection() -> None:
     torch.testing.assert_close(made(IDS, FLOW), made.projection(F.layer_norm(total, (4,))))
 
 
+def test_the_sum_of_narrow_tables_may_be_projected_ahead_of_its_norm() -> None:
+    said = Tokens(width=4, project="sum", token_types=2, positions={"type": "learned"}, norm={"type": "layer"})
+    made = said.filled(SITE).build(SITE)
+    total = made.tokens.weight[IDS] + made.positions.weight[:3] + made.token_types.weight[0]
+    torch.testing.assert_close(made(IDS, FLOW), F.layer_norm(made.projection(total), (16,)))
+
+
 def test_tokens_that_are_projected_alone_join_positions_and_types_at_the_models_width() -> None:
     parts = {"token_types": 2, "positions": {"type": "learned"}, "norm": {"type": "layer"}}
     said = Tokens(width=4, project="tokens", projection_bias=False, scale=3, **parts)
@@ -69,6 +76,8 @@ def test_tokens_that_are_projected_alone_join_positions_and_types_at_the_models_
         ("{projection_bias: false}", "projection_bias"),
         ("{project: tokens, token_types: 2}", "project"),
         ("{project: tokens, width: 4}", "project"),
+        ("{project: tokens, width: 4, norm: layer}", "project"),
+        ("{project: sum, width: 4, token_types: 2}", "project"),
     ],
 )
 def test_a_projection_that_would_not_show_is_refused(said: str, key: str) -> None:

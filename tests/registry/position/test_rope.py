@@ -68,6 +68,21 @@ def test_a_fraction_turns_the_first_channels_with_frequencies_of_its_own_width()
     torch.testing.assert_close(y[..., :8], narrow)
 
 
+@pytest.mark.parametrize("width", [22, 26, 46, 49, 94, 98, 256])
+def test_a_width_is_the_fraction_that_gives_it(width: int) -> None:
+    for turned in range(2, width + 1, 2):
+        filled = Rope(width=turned).filled(Site(d_model=64, width=width))
+        assert filled.rotated(Site(d_model=64, width=width)) == turned
+        assert filled.width is None
+    assert Rope(width=8).filled(SITE) == Rope(fraction=0.5).filled(SITE)
+
+
+def test_a_width_beside_a_fraction_or_beyond_the_head_is_refused() -> None:
+    with pytest.raises(ValueError, match="say the same"):
+        Rope(width=8, fraction=0.5)
+    assert "16 channels, not 18" in str(Rope(width=18).check(SITE))
+
+
 def test_the_slowest_pair_turns_by_theta_to_the_width() -> None:
     x = torch.zeros(1, 1, 1, 16)
     x[..., 7] = 1  # the first of the last pair

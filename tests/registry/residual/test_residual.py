@@ -26,6 +26,18 @@ def test_scaled_weighs_the_sublayer_alone(by: float | str, layers: int, factor: 
     torch.testing.assert_close(made(X, Y), X + factor * Y)
 
 
+@pytest.mark.parametrize(("stream", "factor"), [(0.5, 0.5), ("(2 * n_layers) ** 0.25", 2.0)])
+def test_scaled_weighs_the_stream_where_that_is_said(stream: float | str, factor: float) -> None:
+    site = Site(d_model=8, width=8, layers=8)
+    torch.testing.assert_close(Scaled(stream=stream).build(site)(X, Y), factor * X + Y)
+    torch.testing.assert_close(Scaled(stream=stream, by=3).build(site)(X, Y), factor * X + 3 * Y)
+
+
+def test_a_scaled_sum_that_scales_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="is `plain`"):
+        Scaled()
+
+
 @pytest.mark.parametrize(("initial", "value"), [(0.1, 0.1), ("1 / n_layers", 0.25), (1e-6, 1e-6)])
 def test_layer_scale_weighs_every_channel_by_its_own(initial: float | str, value: float) -> None:
     made = LayerScale(initial=initial).build(Site(d_model=8, width=8, layers=4))
