@@ -165,7 +165,7 @@ def _step_by_step_equals_at_once(case: Case) -> None:
     # Prompts of two lengths, the shorter padded on the left: its tokens then lie elsewhere than their positions say.
     pad, prompt = 3, 7
 
-    def begun(size: int) -> tuple[Any, Any]:
+    def prompted(size: int) -> tuple[Any, Any]:
         """A new state that has seen `size` columns, and what the model says of the last."""
         some = torch.stack([torch.cat([torch.full((pad,), 7), ids[0, : size - pad]]), ids[1, :size]])
         keep = torch.ones_like(some)
@@ -173,13 +173,13 @@ def _step_by_step_equals_at_once(case: Case) -> None:
         state = model.new_state(ids.shape[0], LENGTH)
         return state, ask(some, state, **{case.told.replace("input_ids", "attention_mask"): keep})[:, -1]
 
-    state, _ = begun(prompt)
+    state, _ = prompted(prompt)
     for step in range(prompt, LENGTH):
         at = torch.tensor([step - pad, step])
         if state.holds():
             found = ask(ids.gather(1, at[:, None]), state)[:, 0]
         else:
-            state, found = begun(step + 1)
+            state, found = prompted(step + 1)
         close(found, whole[torch.arange(2), at], "decoding after a padded prompt differs from decoding without padding")
 
 
