@@ -27,7 +27,9 @@ class Attention(Component, kind="attention"):
     Module: `(x_BTD, flow, state=None) -> (x_BTD, terms)`. One that decodes step by step has the trait `incremental`
     and offers `new_state(batch, length, dtype, device)`; without it, decoding runs the whole prefix each time. One with
     the trait `memory` also builds at a site that is `across`: there it reads `flow.memory`, what it computes of that
-    once lives in its state, and `visible` is what of the memory it sees.
+    once lives in its state, and `visible` is what of the memory it sees. `steady(length) -> int or None`, where it has
+    one, tells up to how many tokens what is kept of `length` stays what it would be anew (None: for ever); past that,
+    decoding makes the state anew from the whole sequence.
     """
 
     #: Fields that speak of the places of tokens in one sequence, and so mean nothing across: what stands there then.
@@ -60,7 +62,8 @@ class Position(Component, kind="position"):
     `score_bias(project_q, project_k)`, given what makes queries (H, N, E) and keys (G, N, E) of vectors (N, D) and
     called once a forward, for a function `(q_BHTE, k_BGSE, q_position_BT, k_position_BS) -> (B, H, T, S)` that is
     scaled and added to the scores; `value_bias(p_BHTS, q_position_BT, k_position_BS) -> (B, H, T, V)`, added to what
-    the weights p gather. Functions of positions, never of array indices. The site's `width` is the head's width, its
+    the weights p gather. Functions of positions, never of array indices. One whose rotations follow the length of the
+    sequence has `steady(length)`, as an attention's. The site's `width` is the head's width, its
     `value_dim` that of a head's values.
     """
 

@@ -1,5 +1,7 @@
 """A model reading what is written, token by token: with a state where it has one, else all of it each time.
 
+A state that holds only for so long (rotations that follow the length) is made anew from all of it where it ends.
+
 B batch, T tokens, V vocabulary.
 """
 
@@ -28,7 +30,8 @@ def begin(model: Any, prompt: Prompt, count: int) -> tuple[Tensor, Following]:
     """
     ids_BT, keep_BT = prompt.ids_BT, prompt.keep_BT
     memory = None if prompt.source_BS is None else model.encode(prompt.source_BS, prompt.source_keep_BS)[0]
-    state = model.new_state(len(ids_BT), longest(ids_BT, keep_BT) + count) if model.incremental else None
+    most = longest(ids_BT, keep_BT) + count
+    state = model.new_state(len(ids_BT), most) if model.incremental else None
 
     def read(ids_BT: Tensor, keep_BT: Tensor | None) -> Tensor:
         more = {} if state is None else {"state": state}
@@ -43,19 +46,33 @@ def begin(model: Any, prompt: Prompt, count: int) -> tuple[Tensor, Following]:
         return read(ids_B[:, None], None)
 
     def afresh(ids_B: Tensor, rows_B: Tensor | None = None) -> Tensor:
+        take(ids_B, rows_B)
+        return read(ids_BT, keep_BT)
+
+    def while_it_holds(ids_B: Tensor, rows_B: Tensor | None = None) -> Tensor:
+        nonlocal state
+        take(ids_B, rows_B)
+        if state.holds():  # type: ignore[union-attr]
+            return with_state(ids_B, rows_B)
+        state = None  # so that there are never two
+        state = model.new_state(len(ids_BT), most)
+        return read(ids_BT, keep_BT)
+
+    def take(ids_B: Tensor, rows_B: Tensor | None) -> None:
         nonlocal ids_BT, keep_BT, memory
         if rows_B is not None:
             ids_BT, keep_BT = ids_BT[rows_B], None if keep_BT is None else keep_BT[rows_B]
             memory = None if memory is None else memory.reorder(rows_B)
         ids_BT = torch.cat((ids_BT, ids_B[:, None]), 1)
         keep_BT = None if keep_BT is None else nn.functional.pad(keep_BT, (0, 1), value=True)
-        return read(ids_BT, keep_BT)
 
     logits_BV = read(ids_BT, keep_BT)
     if bool(logits_BV.isnan().any()):
         raise ValueError("the model's logits are not numbers (NaN): its weights have diverged")
     if state is None:
         return logits_BV, afresh
+    if model.steady(1) is not None:
+        return logits_BV, while_it_holds
     memory = None  # every layer that reads it holds what it made of it
     return logits_BV, with_state
 

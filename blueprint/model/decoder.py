@@ -48,4 +48,4 @@ class DecoderModel(StackModel):
         self, batch: int, length: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> ModelState:
         """A state for `batch` sequences of up to `length` tokens; raises TypeError where a layer has none."""
-        return ModelState(self.layer_states(batch, length, dtype, device))
+        return ModelState(self.layer_states(batch, length, dtype, device), self.steady)

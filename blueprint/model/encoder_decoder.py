@@ -41,6 +41,10 @@ class EncoderDecoderModel(Headed):
         """Whether the decoder goes step by step with a state."""
         return self.decoder.steps
 
+    def steady(self, length: int) -> int | None:
+        """Up to how many tokens of the target a state of `length` stays exact; None: for ever."""
+        return self.decoder.steady(length)
+
     def new_state(
         self, batch: int, length: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> ModelState:
@@ -48,7 +52,7 @@ class EncoderDecoderModel(Headed):
 
         At its first use it takes up every layer's keys and values of the memory, which `nbytes` counts from then on.
         """
-        return ModelState(self.decoder.layer_states(batch, length, dtype, device))
+        return ModelState(self.decoder.layer_states(batch, length, dtype, device), self.steady)
 
     def encode(
         self,
@@ -121,6 +125,8 @@ class EncoderDecoderModel(Headed):
             )
         batch, length = decoder_input_ids.shape
         flow = Flow.of(batch, length, decoder_input_ids.device, decoder_attention_mask, seen=seen, memory=memory)
+        if state is not None:
+            state.check(flow)
         hidden_BTD, found = self.decoder.trunk(decoder_input_ids, flow, state)
         merge_terms(terms, found)
         if state is not None:

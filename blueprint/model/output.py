@@ -5,6 +5,7 @@ B batch, T tokens, D model width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,11 +31,16 @@ class Output:
 
 
 class ModelState:
-    """The states of all layers, and how many tokens each sequence has seen."""
+    """The states of all layers, and how many tokens each sequence has seen.
 
-    def __init__(self, layers: list[Any]) -> None:
+    `steady(length)` tells up to how many tokens what is kept of `length` stays exact (None: for ever), where a part of
+    the model follows the sequence's length.
+    """
+
+    def __init__(self, layers: list[Any], steady: Callable[[int], int | None] | None = None) -> None:
         self.layers = layers
         self.seen: int | Tensor = 0
+        self._steady = None if steady is None or steady(1) is None else steady
 
     @property
     def nbytes(self) -> int:
@@ -42,7 +48,12 @@ class ModelState:
         return sum(layer.nbytes for layer in self.layers if layer is not None)
 
     def rewind(self, n: int | Tensor) -> None:
-        """Forget the last n tokens; raises ValueError where a ring buffer no longer holds what that needs."""
+        """Forget the last n tokens.
+
+        Raises ValueError where a ring buffer no longer holds what that needs, or what was kept followed the length.
+        """
+        if not self._exact(self.seen - n, self.seen):
+            raise ValueError(f"cannot take back {n} tokens: rotations followed the length, begin a new state")
         for layer in self.layers:
             if layer is not None:
                 layer.rewind(n)
@@ -55,6 +66,26 @@ class ModelState:
                 layer.reorder(index_B)
         if isinstance(self.seen, Tensor):
             self.seen = self.seen[index_B]
+
+    def holds(self, count: int = 1) -> bool:
+        """Whether what is kept stays exact for `count` more tokens in every row."""
+        return self._exact(self.seen, self.seen + count)
+
+    def check(self, flow: Flow) -> None:
+        """Raise ValueError where the tokens of `flow` make sequences too long for what is kept of them."""
+        if not self._exact(self.seen, flow.seen):
+            raise ValueError(
+                "the state no longer holds: rotations follow the length and have changed; run the whole sequence "
+                "with a new state (the model's `steady(length)` tells up to how many tokens one lasts)"
+            )
+
+    def _exact(self, few: int | Tensor, many: int | Tensor) -> bool:
+        """Whether what is kept of the first `few` tokens of a row is the same among its first `many`."""
+        if self._steady is None:
+            return True
+        rows = torch.broadcast_tensors(torch.as_tensor(few), torch.as_tensor(many))
+        pairs = zip(*(counts.reshape(-1).tolist() for counts in rows), strict=True)
+        return all(a == 0 or (end := self._steady(a)) is None or b <= end for a, b in set(pairs))
 
     def advance(self, flow: Flow) -> None:
         """Note that the tokens of `flow` have passed through every layer."""

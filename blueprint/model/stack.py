@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from blueprint.model.inputs import only_taken
 from blueprint.model.layers import built_layers, through
 from blueprint.model.output import ModelState, Output, default_dtype
-from blueprint.ops import Flow, cross_entropy
+from blueprint.ops import Flow, cross_entropy, steady
 from blueprint.plan import Plan, PlanLayer
 
 
@@ -35,6 +35,11 @@ class Trunk(nn.Module):
     def steps(self) -> bool:
         """Whether every layer decodes step by step with a state."""
         return all(getattr(layer, "incremental", hasattr(layer, "new_state")) for layer in self.layers)
+
+    def steady(self, length: int) -> int | None:
+        """Up to how many tokens a state of `length` stays exact, None: for ever. Beyond, a part that follows the
+        sequence's length would make anew what is kept, and so must the state be."""
+        return steady(self.layers, length)
 
     def layer_states(
         self, batch: int, length: int, dtype: torch.dtype | None, device: torch.device | str | None
@@ -164,6 +169,8 @@ class StackModel(Trunk, Headed):
             token_type_ids=token_type_ids,
             input_ids=input_ids,
         )
+        if state is not None:
+            state.check(flow)
         hidden_BTD, terms = self.trunk(taken, flow, state)
         if state is not None:
             state.advance(flow)

@@ -8,7 +8,7 @@ from blueprint.ops.linear import Embedding, Linear
 from blueprint.ops.memory import Memory, MemoryState
 from blueprint.ops.meter import Meter
 from blueprint.ops.rotary import angles, rotate
-from blueprint.ops.state import KVState, State
+from blueprint.ops.state import KVState, State, steady
 from blueprint.ops.terms import merge_terms, with_losses
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "cross_entropy",
     "merge_terms",
     "rotate",
+    "steady",
     "with_losses",
 ]

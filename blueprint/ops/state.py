@@ -5,8 +5,8 @@ B batch, T new tokens, S keys, G key-value heads, E key width, V value width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -28,6 +28,15 @@ class State(Protocol):
 
     def reorder(self, index_B: Tensor) -> None:
         """Take the rows at these indices, in this order; the batch may grow or shrink."""
+
+
+def steady(parts: Iterable[Any], length: int) -> int | None:
+    """Up to how many tokens what these parts keep of a sequence of `length` stays what they would make anew.
+
+    None: however many follow; so of a part that says nothing of it.
+    """
+    said = (part.steady(length) for part in parts if hasattr(part, "steady"))
+    return min((end for end in said if end is not None), default=None)
 
 
 class KVState:

@@ -25,6 +25,10 @@ class CrossAttention(MultiHeadAttention):
         """It decodes step by step: what it reads does not grow."""
         return True
 
+    def steady(self, length: int) -> int | None:
+        """What it keeps never changes."""
+        return None
+
     def new_state(  # type: ignore[override]
         self, batch: int, length: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
     ) -> MemoryState:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from blueprint.component import Site
-from blueprint.ops import Flow, Keys, KVState, Linear, attend
+from blueprint.ops import Flow, Keys, KVState, Linear, attend, steady
 
 if TYPE_CHECKING:
     from blueprint_registry.attention.latent import Latent
@@ -53,8 +53,12 @@ class LatentAttention(nn.Module):
 
     @property
     def incremental(self) -> bool:
-        """Whether it decodes step by step: no query sees a later key, and no key turns again as the sequence grows."""
-        return self.visible.ahead == 0 and not getattr(self.position, "by_length", False)
+        """Whether it decodes step by step: no query sees a later key."""
+        return self.visible.ahead == 0
+
+    def steady(self, length: int) -> int | None:
+        """Up to how many tokens the keys kept of `length` stay what they are; None: they never turn anew."""
+        return steady((self.position,), length)
 
     def new_state(
         self, batch: int, length: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
@@ -64,8 +68,7 @@ class LatentAttention(nn.Module):
         Raises ValueError where queries see later keys.
         """
         if not self.incremental:
-            why = f"sees later tokens ({self.visible.describe()})" if self.visible.ahead != 0 else "turns its keys anew"
-            raise ValueError(f"attention that {why} cannot decode step by step")
+            raise ValueError(f"attention that sees later tokens ({self.visible.describe()}) cannot decode step by step")
         kept = self.rank + self.rope_dim
         # One head of keys; values are the same numbers, and kept once.
         return KVState(batch, 1, length, kept, 0, visible=self.visible, dtype=dtype, device=device)

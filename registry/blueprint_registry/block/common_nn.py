@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from blueprint.component import Component, Site
-from blueprint.ops import State
+from blueprint.ops import State, steady
 
 
 class MixerBlock(nn.Module):
@@ -33,6 +33,10 @@ class MixerBlock(nn.Module):
         """Whether the block decodes step by step: whether its mixers do, if it has any."""
         mixers = (mixer for mixer in (self.attention, self.cross_attention) if mixer is not None)
         return all(getattr(mixer, "incremental", hasattr(mixer, "new_state")) for mixer in mixers)
+
+    def steady(self, length: int) -> int | None:
+        """Up to how many tokens what its mixers keep of `length` stays exact; None: for ever."""
+        return steady((self.attention, self.cross_attention), length)
 
     def new_state(
         self, batch: int, length: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None

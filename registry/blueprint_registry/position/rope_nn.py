@@ -34,8 +34,12 @@ class RopePosition(nn.Module):
         #: What latent attention multiplies its scores by besides.
         self.sharpness = 1.0 if self.scaling is None else self.scaling.sharpness(self._at)
         #: Whether the angles of a token change as its sequence grows.
-        self.by_length = self.scaling is not None and self.scaling.by_length
+        self.by_length = self.steady(1) is not None
         self._step_F = step_F
+
+    def steady(self, length: int) -> int | None:
+        """Up to how many tokens the angles stay what they are in a sequence of `length`; None: for ever."""
+        return None if self.scaling is None else self.scaling.steady(length, self._at)
 
     def rotate(self, x_BHTE: Tensor, position_BT: Tensor) -> Tensor:
         """Queries or keys (B, H, T, E), turned as their positions (B, T) say; the same shape and dtype."""

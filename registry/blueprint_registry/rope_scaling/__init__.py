@@ -1,6 +1,6 @@
 """Ways to stretch rotary positions beyond the lengths a model was trained on."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from blueprint.component import Component, Site
 
@@ -12,8 +12,10 @@ class RopeScaling(Component, kind="rope_scaling"):
     of each sequence; `step_F` are the exponents 2i/width. `magnitude(at)` multiplies cosines and sines.
     """
 
-    #: Whether the frequencies depend on how long a sequence has become: then keys cannot be kept rotated.
-    by_length: ClassVar[bool] = False
+    def steady(self, length: int, at: Site) -> int | None:
+        """Up to how many tokens the frequencies stay what they are for `length`; None: they follow no length from
+        there on. Keys that were turned may be kept for as long."""
+        return None
 
     def frequencies(self, theta: float, step_F: Any, at: Site, length_B: Any = None) -> Any:
         """The frequencies, from tensors by operators alone, so that nothing here imports torch."""

@@ -1,6 +1,6 @@
 """Dynamic NTK scaling."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
@@ -12,8 +12,6 @@ from blueprint_registry.rope_scaling import RopeScaling, unscaled
 class Dynamic(RopeScaling):
     """Dynamic NTK: a base that grows with the sequence once it is longer than the model was trained for
     (bloc97 and emozilla, 2023; Peng et al., 2023, *YaRN*, §3.3)."""
-
-    by_length: ClassVar[bool] = True
 
     factor: Annotated[float, Field(ge=1)] = 1.0
     """How strongly the base grows."""
@@ -35,6 +33,10 @@ class Dynamic(RopeScaling):
         if not self.reach(at):
             return Fault("dynamic scaling needs to know the trained length: say it, or the model's `max_length`")
         return None
+
+    def steady(self, length: int, at: Site) -> int | None:
+        """Up to the trained length, and beyond it no further: the base follows every token."""
+        return max(length, self.reach(at))
 
     def frequencies(self, theta: float, step_F: Any, at: Site, length_B: Any = None) -> Any:
         """(F) up to the trained length, (B, 1, 1, F) for sequences of given lengths."""

@@ -1,7 +1,7 @@
 """LongRoPE."""
 
 import math
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -15,8 +15,6 @@ Factors = Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
 class Longrope(RopeScaling):
     """A factor for every frequency, found by search, one set for short and one for long sequences
     (Ding et al., 2024, *LongRoPE*, §3)."""
-
-    by_length: ClassVar[bool] = True
 
     short_factor: Factors
     """What each frequency is divided by while a sequence is no longer than `original_length`."""
@@ -48,6 +46,10 @@ class Longrope(RopeScaling):
             return self.attention_factor
         ratio = (at.max_length or self.original_length) / self.original_length
         return math.sqrt(1 + math.log(ratio) / math.log(self.original_length)) if ratio > 1 else 1.0
+
+    def steady(self, length: int, at: Site) -> int | None:
+        """As far as the short factors go; the long ones stay."""
+        return self.original_length if length <= self.original_length else None
 
     def frequencies(self, theta: float, step_F: Any, at: Site, length_B: Any = None) -> Any:
         """(F) of the short set, or for each sequence (B, 1, 1, F) the set of its length."""

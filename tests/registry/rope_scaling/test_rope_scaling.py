@@ -117,9 +117,20 @@ def test_settings_that_fight_are_told(scaling: str, words: str) -> None:
         bp.loads(SPEC.replace("SCALING", scaling))
 
 
-def test_a_model_whose_keys_turn_anew_decodes_rightly_without_a_state() -> None:
-    model = bp.build(bp.loads(SPEC.replace("SCALING", "{type: dynamic, factor: 4.0, original_length: 8}"))).eval()
-    assert not model.incremental
-    ids = bp.generate(model, torch.tensor([[1, 2, 3, 4, 5, 6]]), max_new_tokens=8, temperature=0)
-    for length in range(6, 14):
-        assert ids[0, length] == model(ids[:, :length]).logits[0, -1].argmax()
+@pytest.mark.parametrize("case", CASES)
+def test_frequencies_stay_as_long_as_is_said(case: str) -> None:
+    site = Site(d_model=4 * WIDTH, width=WIDTH, max_length=REACH, heads=4)
+    scaling: Any = member("position", "rope")(scaling=CASES[case][0]).scaling
+    step_F = torch.arange(0, WIDTH, 2) / WIDTH
+    lasting = scaling.steady(1, site) is None
+
+    def at(length: int) -> torch.Tensor:
+        found: torch.Tensor = scaling.frequencies(
+            500.0, step_F, site, None if lasting else torch.tensor([length])
+        ).flatten()
+        return found
+
+    for length in (1, TRAINED - 1, TRAINED, TRAINED + 1, 200):
+        end = scaling.steady(length, site)
+        assert torch.equal(at(length), at(end or 10 * REACH))
+        assert end is None or not torch.equal(at(length), at(end + 1))
