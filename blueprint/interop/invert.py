@@ -221,9 +221,9 @@ class Inverter:
     def _product(self, tree: Operation, target: Any, env: Env) -> None:
         if len(tree.inner) != 2 or isinstance(target, bool) or not isinstance(target, int | float):
             return
-        for index, other in ((0, 1), (1, 0)):
-            if self._settled(tree.inner[index], env) or not self._settled(tree.inner[other], env):
-                continue
+        # Best what stands alone; where fields stand on both sides, those that nothing has decided, else on the left.
+        ways = [(i, o) for i, o in ((0, 1), (1, 0)) if _fields(tree.inner[i]) and not self._settled(tree.inner[i], env)]
+        for index, other in sorted(ways, key=lambda way: not self._settled(tree.inner[way[1]], env)):
             try:
                 known = _evaluated(tree.inner[other], env)
             except ExpressionFault:

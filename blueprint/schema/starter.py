@@ -43,7 +43,18 @@ def starter(model: str = "decoder") -> str:
     """The text of a commented spec of a kind of model, which passes `check`; raises UnknownComponent for its name."""
     member("model", model)
     said = {**SAID, "model": {"type": model, **SAID["model"]}}
+    source = _source(model)
+    if source is not None:
+        said["data"] = {"source": {"type": source}, **SAID["data"]}
     return _HEAD + "\n".join(_section(Spec, said, 0)) + "\n"
+
+
+def _source(model: str) -> str | None:
+    """The first source that needs nothing more and gives what such a model usually learns from."""
+    usual = getattr(member("model", model), "objective", None)
+    wanted = getattr(member("objective", usual), "samples", ()) if usual else ("text",)
+    found = (cls for cls in members("source") if getattr(cls, "gives", None) in wanted and not required(cls))
+    return next((cls.spec_name for cls in found), None)
 
 
 def _section(cls: type[Section], said: Mapping[str, Any], depth: int) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from blueprint.interop.config import Config, FamilyError, parse_config, read_config
 from blueprint.interop.family import families, find_family, read_family
+from blueprint.tree import Map, Seq, Span
 
 WHOLE = """\
 match: {model_type: mine}
@@ -146,3 +148,28 @@ def test_a_config_knows_where_its_fields_are(tmp_path: Path) -> None:
     spans: list[Any] = [config.span(("a",)), parse_config('{\n "b": {"c": 1}}').span(("b", "c"))]
     assert spans[1].line == 2
     assert spans[1].column == 8
+
+
+def places(node: Any) -> Iterator[tuple[str, Span]]:
+    """Every key and every text of a tree, with its place."""
+    if isinstance(node, Map):
+        for key, entry in node.entries.items():
+            yield key, entry.span
+            yield from places(entry.value)
+    elif isinstance(node, Seq):
+        for item in node.items:
+            yield from places(item)
+    elif isinstance(node.value, str):
+        yield node.value[:12], node.span
+
+
+@pytest.mark.parametrize("name", [name for name, path in families().items() if "\nextends: " in path.read_text()])
+def test_what_a_family_took_over_keeps_its_place(name: str) -> None:
+    """A fault in it is told in the file that says it."""
+    family = read_family(name)
+    sources = set()
+    for part in ("model", "weights", "defaults"):
+        for text, span in places(family.root.entries[part].value):
+            sources.add(span.source.name)
+            assert text in Path(span.source.name).read_text().splitlines()[span.line - 1]
+    assert len(sources) > 1

@@ -98,6 +98,26 @@ def test_a_rule_that_does_not_hold_is_not_there(tmp_path: Path) -> None:
         moved(tmp_path, rules.replace("hf.bias", "not hf.bias"))
 
 
+def test_of_several_rules_for_a_tensor_those_that_hold_are_there(tmp_path: Path) -> None:
+    both = "[{from: b.{i}.up, when: hf.bias}, {from: 'h.{i}.up', when: not hf.bias}]"
+    rules = GOOD.replace(": h.{i}.up", ": " + both.replace("from: b.{i}.up", "from: 'b.{i}.up'"))
+    assert pairs(moved(tmp_path, rules)) == pairs(moved(tmp_path, GOOD))
+    with pytest.raises(FamilyError, match="claimed twice"):
+        moved(tmp_path, GOOD.replace(": h.{i}.up", ": ['h.{i}.up', 'h.{i}.up']"))
+
+
+def test_a_rule_and_the_type_of_a_model_are_said_anew_by_what_extends_a_family(tmp_path: Path) -> None:
+    family(tmp_path, GOOD.replace(": wte", ": {from: wte, as: v d -> v d}"))
+    (tmp_path / "kin.yaml").write_text(
+        "extends: tiny.yaml\nmodel: {type: encoder}\nweights:\n  table.weight: {from: wte, when: hf.heads == 2}\n"
+    )
+    found = read_family(tmp_path / "kin.yaml")
+    assert [rule.operator for rule in read_rules(found).rules] == [None, None]
+    spec = fill(found, CONFIG).spec
+    assert spec.model.spec_name == "encoder"
+    assert spec.model.d_model == 8  # type: ignore[attr-defined]
+
+
 def test_the_layout_with_the_most_names_in_the_file_is_taken(tmp_path: Path) -> None:
     rules = 'layouts: [{base: model.}, {base: ""}]\n' + GOOD.replace(": wte", ': "{base}wte"').replace(
         "h.{i}.up", '"{base}h.{i}.up"'
@@ -140,6 +160,7 @@ def test_copies_and_what_carries_nothing_are_accounted_for(tmp_path: Path) -> No
         (GOOD.replace(": wte", ": {from: [wte, wpe]}"), "table.weight", "2 tensors of theirs stand beside 1 of ours"),
         (GOOD.replace(": wte", ": {as: a b -> b a}"), "table.weight", "a rule needs `from`"),
         (GOOD.replace(": wte", ": {from: wte, as: a b -> b c}"), "a b", "`a` stands on the left alone"),
+        (GOOD.replace(": wte", ": {from: wte, as: a b -> a, b}"), "b", "put quotes around one that has commas"),
         (GOOD.replace(": wte", ": {from: wte, as: 'a b, c -> (a b + c)'}"), "a b, c", "2 patterns for 1 of theirs"),
         (GOOD.replace(": wte", ": {from: wte, as: a b -> b a}"), "b", "`b` is 8 by its names, and 10 in the tensor"),
         (GOOD.replace(": wte", ": {from: wte, as: a b -> a b, sizes: {c: 3}}"), "c", "`c` is no axis of the operator"),

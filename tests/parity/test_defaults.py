@@ -25,6 +25,7 @@ CASES = [
     for name, said in FAMILIES.items()
     for kind in [said["match"]["model_type"]]
     for kind in (kind if isinstance(kind, list) else [kind])
+    if kind in CONFIG_MAPPING  # some are names that only the checkpoints of old have
 ]
 
 
@@ -45,6 +46,6 @@ def test_defaults_are_the_librarys(name: str, model_type: str) -> None:
         found: Any = theirs
         for step in path:
             found = found.get(step) if isinstance(found, Mapping) else None
-        if found is not None and found != value:
+        if None not in (value, found) and found != value:  # null: worked out elsewhere
             differ[".".join(path)] = (value, found)
     assert not differ, f"(here, there): {differ}"

@@ -47,3 +47,14 @@ def test_what_is_not_projected_is_of_one_width() -> None:
     assert not list(as_faults(Contrast.of({"type": "cosine", "width": 3}).check(site(6, 8))))
     with pytest.raises(ValueError, match="no projection"):
         Contrast.of({"type": "cosine", "width": None, "projection_bias": True})
+
+
+def test_one_side_may_be_projected_to_the_width_of_the_other() -> None:
+    said = {"width": 8, "projected": "text"}
+    made = contrast(site(6, 8), **said)
+    assert made.image is None
+    assert made.text.weight.shape == (8, 6)
+    (fault,) = as_faults(Contrast.of({"type": "cosine", **said}).check(site(6, 4)))
+    assert "the image's vector has 4 channels and is not projected to 8" in fault.message
+    with pytest.raises(ValueError, match="there is no projection"):
+        Contrast.of({"type": "cosine", "width": None, "projected": "text"})

@@ -74,3 +74,8 @@ def test_nothing_is_stored_and_any_device_or_dtype_gives_the_same(layout: Any) -
 def test_an_odd_width_is_a_fault() -> None:
     assert Sinusoidal().check(SITE) is None
     assert "15 must be even" in str(Sinusoidal().check(Site(d_model=15, width=15)))
+
+
+def test_an_offset_counts_from_further_on() -> None:
+    later = Sinusoidal(offset=2).build(SITE)(Flow.of(1, 3))
+    assert torch.equal(later, Sinusoidal().build(SITE)(Flow.of(1, 5))[:, 2:])
