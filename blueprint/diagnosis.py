@@ -8,6 +8,11 @@ from typing import Any, ClassVar
 
 from blueprint.tree import Span
 
+#: Problems that are written out; a text can have any number.
+SHOWN = 100
+#: Characters of a line that are shown: all of it, or those around the place.
+LINE = 200
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -31,11 +36,11 @@ class Problem:
         out = [f"{where}  {self.key}".rstrip()]
         said = self.message + (f"; did you mean `{self.suggestion}`?" if self.suggestion else "")
         if self.span and self.span.text:
-            text = self.span.text
+            text, column = _excerpt(self.span.text, self.span.column)
             number = f"{self.span.line:>5} | "
             # Tabs cannot stand in YAML indentation, but may stand inside values: keep the caret under the text.
-            lead = "".join("\t" if c == "\t" else " " for c in text[: self.span.column - 1])
-            width = max(1, min(self.span.length, len(text) - self.span.column + 1))
+            lead = "".join("\t" if c == "\t" else " " for c in text[: column - 1])
+            width = max(1, min(self.span.length, len(text) - column + 1))
             out += [number + text, " " * (len(number) - 2) + "| " + lead + "^" * width + " " + said]
         else:
             out.append(f"      {said}")
@@ -76,7 +81,17 @@ class SpecError(ValueError):
 
     def __str__(self) -> str:
         count = len(self.problems)
-        return "\n".join([*map(str, self.problems), f"{count} error{'' if count == 1 else 's'} in {self.about}"])
+        more = [f"and {count - SHOWN:,} more"] * (count > SHOWN)
+        return "\n".join([*map(str, self.problems[:SHOWN]), *more, f"{count} error{'' if count == 1 else 's'} in {self.about}"])
+
+
+def _excerpt(text: str, column: int) -> tuple[str, int]:
+    """A line, or what of a long one is around a column; and that column in it."""
+    if len(text) <= LINE:
+        return text, column
+    start = max(0, min(column - 1 - LINE // 2, len(text) - LINE))
+    lead = "…" if start else ""
+    return lead + text[start : start + LINE] + "…" * (start + LINE < len(text)), column - start + len(lead)
 
 
 def _order(problem: Problem) -> tuple[str, int, int]:
@@ -91,6 +106,8 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     two edits, or a third of the word's length where that is more.
     """
     plain_word = _fold(word)
+    if len(word) > LINE:
+        return None
     best: tuple[int, int, int, str] | None = None
     for choice in choices:
         other = _fold(choice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -11,7 +12,7 @@ from typing import Any
 
 from blueprint.diagnosis import Problem, SpecError, nearest
 from blueprint.interop.expression import Missing, said, same
-from blueprint.load.reader import MAX_BYTES, MAX_DEPTH, scan, source_of
+from blueprint.load.reader import MAX_BYTES, MAX_DEPTH, MAX_NODES, scan, source_of
 from blueprint.tree import Map, Node, Seq, Source, Span, find, from_plain, plain
 
 NAME = "config.json"
@@ -77,9 +78,11 @@ def parse_config(text: str, name: str = NAME) -> Config:
     repeated: list[str] = []
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in found]
-        repeated.extend(key for index, key in enumerate(keys) if key in keys[:index])
-        return dict(found)
+        made = dict(found)
+        if len(made) < len(found):
+            counts = Counter(key for key, _ in found)
+            repeated.extend(key for key, count in counts.items() if count > 1)
+        return made
 
     try:
         values = json.loads(text, object_pairs_hook=pairs)
@@ -93,8 +96,11 @@ def parse_config(text: str, name: str = NAME) -> Config:
         raise _refused("not-a-map", f"a config is a map of fields, not {said(values)}", Span(source))
     if repeated:
         raise _refused("duplicate-key", f"`{repeated[0]}` is given twice in one map", Span(source), "remove one")
-    if _depth(values) > MAX_DEPTH:
+    depth, size = _extent(values)
+    if depth > MAX_DEPTH:
         raise _refused("too-deep", f"a config nests at most {MAX_DEPTH} deep", Span(source))
+    if size > MAX_NODES:
+        raise _refused("too-large", f"a config has at most {MAX_NODES:,} values, this one {size:,}", Span(source))
     # JSON is YAML but for oddities such as tabs; the places are worth having, and nothing else depends on them.
     tree = scan(text, source).node
     if not isinstance(tree, Map):
@@ -107,14 +113,15 @@ def _refused(code: str, message: str, span: Span, fix: str | None = None) -> Fam
     return FamilyError([Problem(code, message, span=span, fix=fix)])
 
 
-def _depth(value: Any) -> int:
-    deepest, stack = 0, [(value, 1)]
+def _extent(value: Any) -> tuple[int, int]:
+    """How deep a value nests, and how many values are in it."""
+    deepest, size, stack = 0, 0, [(value, 1)]
     while stack:
         item, depth = stack.pop()
-        deepest = max(deepest, depth)
+        deepest, size = max(deepest, depth), size + 1
         if isinstance(item, dict | list):
             stack += [(inner, depth + 1) for inner in (item.values() if isinstance(item, dict) else item)]
-    return deepest
+    return deepest, size
 
 
 def dotted(path: Path_) -> str:
@@ -250,14 +257,17 @@ class View:
 
     def unused(self, inert: Map, ignore: tuple[str, ...]) -> Iterator[Problem]:
         """A problem for every field that nobody read, and that is not without effect at its value."""
-        patterns = [(key, entry.value) for key, entry in inert.entries.items()]
+        globs = [(key, entry.value) for key, entry in inert.entries.items() if _is_glob(key)]
         for path, value in _leaves(self.config.plain):
             if value is None or path in self.used or any(path[:cut] in self.used for cut in range(1, len(path))):
                 continue
             name = ".".join(path)
             if any(name == each or name.startswith(f"{each}.") for each in ignore):
                 continue
-            listed = [node for key, node in patterns if _covers(key, name)]
+            above = (inert.get(".".join(path[:cut])) for cut in range(1, len(path) + 1))
+            listed = [node for node in above if node is not None]
+            if not any(self._inert(node, value) for node in listed):
+                listed += [node for key, node in globs if _covers(key, name)]
             if any(self._inert(node, value) for node in listed):
                 continue
             yield self._unread(name, path, value, listed)
@@ -276,6 +286,10 @@ class View:
             what = f"`{name}: {json.dumps(value) if not isinstance(value, list) else said(value)}` is read by nothing"
         fix = f"use it in the family, list it there under `inert`, or leave it be with `--ignore {name}`"
         return Problem("unused-field", what, path, self.config.span(path), fix=fix)
+
+
+def _is_glob(key: str) -> bool:
+    return any(sign in key for sign in "*?[")
 
 
 def _covers(pattern: str, name: str) -> bool:

@@ -168,15 +168,15 @@ class Env:
             except ExpressionFault as fault:
                 raise self._located(leaf, fault, 0) from None
             for expression in found:
-                self._touch(expression, frozenset())
+                self._touch(expression, set())
 
     def _evaluate(self, expression: Expression) -> Any:
         """The value; what is mentioned in parts that did not decide it counts as read, too."""
         value = expression.evaluate(self)
-        self._touch(expression, frozenset())
+        self._touch(expression, set())
         return value
 
-    def _touch(self, expression: Expression, seen: frozenset[str]) -> None:
+    def _touch(self, expression: Expression, seen: set[str]) -> None:
         quiet = replace(self, reads=[])
         for name in expression.names():
             first = str(name.steps[0])
@@ -188,10 +188,12 @@ class Env:
                     fixed = itertools.takewhile(lambda step: isinstance(step, str), name.steps)
                     self.view.touch(self.meant(tuple(map(str, fixed)))[1:])
             elif first in self.let.entries and first not in self.names and first not in seen:
+                # Once each: names may need each other in more ways than can be gone.
+                seen.add(first)
                 for _, leaf in leaves(self.let.entries[first].value):
                     text = leaf.value if isinstance(leaf.value, str) else ""
                     for _, _, inner in expressions(text):
-                        self._touch(inner, seen | {first})
+                        self._touch(inner, seen)
 
     def _located(self, node: Scalar | Entry, fault: ExpressionFault, offset: int) -> FamilyError:
         text = node.key if isinstance(node, Entry) else str(node.value)
