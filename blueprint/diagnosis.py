@@ -82,7 +82,8 @@ class SpecError(ValueError):
     def __str__(self) -> str:
         count = len(self.problems)
         more = [f"and {count - SHOWN:,} more"] * (count > SHOWN)
-        return "\n".join([*map(str, self.problems[:SHOWN]), *more, f"{count} error{'' if count == 1 else 's'} in {self.about}"])
+        told = f"{count} error{'' if count == 1 else 's'} in {self.about}"
+        return "\n".join([*map(str, self.problems[:SHOWN]), *more, told])
 
 
 def _excerpt(text: str, column: int) -> tuple[str, int]:
