@@ -12,6 +12,8 @@ from blueprint.tree import Span
 SHOWN = 100
 #: Characters of a line that are shown: all of it, or those around the place.
 LINE = 200
+#: Pairs of letters that are compared to find what was meant; names of tensors can be very many.
+EFFORT = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,9 @@ class SpecError(ValueError):
     def __str__(self) -> str:
         count = len(self.problems)
         more = [f"and {count - SHOWN:,} more"] * (count > SHOWN)
-        return "\n".join([*map(str, self.problems[:SHOWN]), *more, f"{count} error{'' if count == 1 else 's'} in {self.about}"])
+        return "\n".join(
+            [*map(str, self.problems[:SHOWN]), *more, f"{count} error{'' if count == 1 else 's'} in {self.about}"]
+        )
 
 
 def _excerpt(text: str, column: int) -> tuple[str, int]:
@@ -109,8 +113,12 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     if len(word) > LINE:
         return None
     best: tuple[int, int, int, str] | None = None
+    spent = 0
     for choice in choices:
         other = _fold(choice)
+        spent += len(plain_word) * len(other)
+        if spent > EFFORT:
+            break
         distance = _edits(plain_word, other)
         limit = max(2, len(other) // 3)
         if distance > limit and not (len(plain_word) > 3 and (plain_word in other or other in plain_word)):
