@@ -13,7 +13,7 @@ SHOWN = 100
 #: Characters of a line that are shown: all of it, or those around the place.
 LINE = 200
 #: Pairs of letters that are compared to find what was meant; names of tensors can be very many.
-EFFORT = 2_000_000
+EFFORT = 500_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from blueprint.tree import Entry
 #: Names that are listed in one message.
 _LISTED = 20
 #: Faults up to which it is said what may have been meant: comparing names takes time.
-_GUESSED = 5
+_GUESSED = 3
 
 
 @dataclass(frozen=True)

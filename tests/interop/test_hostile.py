@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from blueprint.diagnosis import SpecError
 from blueprint.interop.config import Config, FamilyError, parse_config
 from blueprint.interop.family import read_family
 from blueprint.interop.rules import read_rules
 from blueprint.interop.template import fill
+from blueprint.model.build import build_plan
 
 MODEL = "model: {type: decoder, vocab_size: 16, d_model: 8, layers: 2, max_length: 16, block: {attention: {heads: 2}}}"
 SECONDS = 3.0
@@ -58,6 +60,13 @@ def test_names_that_need_each_other_are_gone_through_once(tmp_path: Path) -> Non
     (stack,) = fill(found, Config.of({"model_type": "mine"})).plan.stacks.values()
     assert len(stack) == 2
     assert time.process_time() - began < SECONDS
+
+
+def test_a_tensor_that_no_machine_holds_is_refused(tmp_path: Path) -> None:
+    found = family(tmp_path, f"match: {{model_type: mine}}\n{MODEL.replace('vocab_size: 16', f'vocab_size: {10**18}')}")
+    plan = fill(found, Config.of({"model_type": "mine"})).plan
+    with pytest.raises(SpecError, match="more bytes than can be counted"):
+        build_plan(plan, device="meta")
 
 
 def test_rules_are_bounded(tmp_path: Path) -> None:
