@@ -12,6 +12,8 @@ from blueprint.tree import Span
 SHOWN = 100
 #: Characters of a line that are shown: all of it, or those around the place.
 LINE = 200
+#: Pairs of letters that are compared to find what was meant; names of tensors can be very many.
+EFFORT = 500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,12 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
     if len(word) > LINE:
         return None
     best: tuple[int, int, int, str] | None = None
+    spent = 0
     for choice in choices:
         other = _fold(choice)
+        spent += len(plain_word) * len(other)
+        if spent > EFFORT:
+            break
         distance = _edits(plain_word, other)
         limit = max(2, len(other) // 3)
         if distance > limit and not (len(plain_word) > 3 and (plain_word in other or other in plain_word)):

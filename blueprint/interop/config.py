@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from fnmatch import fnmatchcase, translate
 from pathlib import Path
 from typing import Any
 
@@ -258,6 +259,8 @@ class View:
     def unused(self, inert: Map, ignore: tuple[str, ...]) -> Iterator[Problem]:
         """A problem for every field that nobody read, and that is not without effect at its value."""
         globs = [(key, entry.value) for key, entry in inert.entries.items() if _is_glob(key)]
+        # One look for all of them: a config can hold many thousand labels.
+        any_glob = re.compile("|".join(translate(each) for key, _ in globs for each in (key, f"{key}.*")))
         for path, value in _leaves(self.config.plain):
             if value is None or path in self.used or any(path[:cut] in self.used for cut in range(1, len(path))):
                 continue
@@ -266,7 +269,7 @@ class View:
                 continue
             above = (inert.get(".".join(path[:cut])) for cut in range(1, len(path) + 1))
             listed = [node for node in above if node is not None]
-            if not any(self._inert(node, value) for node in listed):
+            if not any(self._inert(node, value) for node in listed) and globs and any_glob.match(name):
                 listed += [node for key, node in globs if _covers(key, name)]
             if any(self._inert(node, value) for node in listed):
                 continue

@@ -20,6 +20,8 @@ from blueprint.tree import Entry
 
 #: Names that are listed in one message.
 _LISTED = 20
+#: Faults up to which it is said what may have been meant: comparing names takes time.
+_GUESSED = 3
 
 
 @dataclass(frozen=True)
@@ -236,7 +238,7 @@ class _Matching:
 
     def missing(self, name: str, bound: Bound) -> None:
         assert self.theirs is not None
-        near = nearest(name, self.theirs)
+        near = nearest(name, self.theirs) if len(self.binding.problems) < _GUESSED else None
         message = f"the file has no `{name}`"
         fix = None if near else "say with `when` which configs the rule is for"
         self.binding.problems.append(problem("missing-tensor", message, bound.rule.source, suggestion=near, fix=fix))

@@ -17,6 +17,8 @@ from blueprint.interop.pattern import parse as parse_operator
 from blueprint.tree import Entry, Map, Node, Scalar, Seq, plain
 
 Layout = Mapping[str, str]
+#: Names of ours that the rules of a family speak of: every one is held against every tensor.
+MAX_NAMES = 2000
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,18 @@ class Rules:
 
 def read_rules(family: Family) -> Rules:
     """Read what a family says of tensors; raises FamilyError with everything that cannot be read."""
-    found, problems = Rules(family), list[Problem]()
+    found, problems, names = Rules(family), list[Problem](), 0
     if family.layouts is not None:
         found.layouts = [_layout(item) for item in family.layouts.items] or [{}]
     for _, entry in outline.alternatives(family.weights):
         try:
             found.rules.append(_rule(entry))
+            names += len(found.rules[-1].ours)
         except FamilyError as error:
             problems += error.problems
+        if max(names, len(problems)) > MAX_NAMES:
+            fix = "letters such as `{i}` stand for numbers"
+            raise fault("weights", f"the rules of a family are for at most {MAX_NAMES:,} names", entry, fix=fix)
     for entry in family.tied.entries.values():
         try:
             copies, originals = templates(entry), templates(_text(entry.value, "the name of another tensor of theirs"))

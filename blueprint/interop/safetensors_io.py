@@ -23,6 +23,7 @@ Shape = tuple[int, ...]
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_HEADER = 100_000_000
+MAX_AXES = 32
 #: Bytes of an element. Values are never computed with, so numpy's whole numbers of that size stand for all of them.
 ITEM = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 1),
@@ -159,7 +160,7 @@ def _stored(file: Path, base: int, name: str, said: Any) -> tuple[Stored, int]:
     """A tensor of a header and where it ends."""
     fields = said if isinstance(said, dict) else {}
     dtype, shape, offsets = fields.get("dtype"), fields.get("shape"), fields.get("data_offsets")
-    if not _whole(shape) or not _whole(offsets) or len(offsets) != 2:
+    if not _whole(shape) or len(shape) > MAX_AXES or not _whole(offsets) or len(offsets) != 2:
         raise CheckpointError(f"{file}: the header does not say shape and place of the tensor {name}")
     if dtype not in ITEM:
         raise CheckpointError(f"{file}: the tensor {name} has the number format {dtype!r}, which is not read")

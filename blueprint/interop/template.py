@@ -24,6 +24,8 @@ OMIT = "$omit"
 IF, CASE, USE, EACH, THEN, ELSE = "$if", "$case", "$use", "$each", "then", "else"
 #: How deep templates may use each other.
 MAX_USES = 20
+#: How often, in all layers together.
+MAX_PIECES = 50_000
 MAX_LAYERS = 2000
 #: What says that layers differ; a template that says it itself is not filled layer by layer.
 _DIFFER = ("blocks", "pattern", "overrides")
@@ -96,6 +98,7 @@ class _Filling:
     def __init__(self, templates: Map) -> None:
         self.templates = templates
         self.uses: list[tuple[str, Span]] = []
+        self.pieces = 0
         self.problems: list[Problem] = []
 
     def node(self, node: Node, env: Env, layers: int | None) -> Node | None:
@@ -214,6 +217,7 @@ class _Filling:
         elif USE in node.entries:
             piece = self.templates.get(str(plain(node.entries[USE].value)))
             if piece is not None and deep < MAX_USES:
+                self.count(node.entries[USE])
                 self.skip(piece, env.with_(**_given(node, env)), deep + 1)
         else:
             for key, entry in node.entries.items():
@@ -232,10 +236,17 @@ class _Filling:
             raise _fault(f"no template is called `{name}`", entry, suggestion=nearest(str(name), known), at_value=True)
         if len(self.uses) >= MAX_USES:
             raise _fault(f"templates use each other at most {MAX_USES} deep", entry)
+        self.count(entry)
         self.uses.append((str(name), entry.span))
         filled = self.kept(piece, env.with_(**_given(node, env)), layers)
         self.uses.pop()
         return filled
+
+    def count(self, entry: Entry) -> None:
+        """Count a piece that is put in its place: a few lines could ask for any number."""
+        self.pieces += 1
+        if self.pieces > MAX_PIECES:
+            raise _fault(f"templates are used at most {MAX_PIECES:,} times in one model", entry)
 
     def option(self, node: Map, value: object, env: Env) -> str:
         options = [key for key in node.entries if key not in (CASE, ELSE)]

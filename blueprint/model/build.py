@@ -9,19 +9,31 @@ import torch
 from torch import nn
 
 from blueprint.component import Component, Site
+from blueprint.diagnosis import Problem, SpecError
 from blueprint.model.initialise import initialise
 from blueprint.model.precision import keep_float32
 from blueprint.plan import Plan, PlanLayer
 
 
 def build_plan(plan: Plan, *, device: torch.device | str = "cpu", seed: int = 0) -> nn.Module:
-    """The model a plan describes, its weights seeded by name; on `meta` it has shapes and no weights."""
+    """The model a plan describes, its weights seeded by name; on `meta` it has shapes and no weights.
+
+    Raises `SpecError` for a tensor too large for any machine.
+    """
     plan = with_hook(plan)
     target = torch.device(device)
     # A user's component may draw numbers in its constructor: they follow from the seed, and disturb nobody else.
     with torch.random.fork_rng(), torch.device("meta" if target.type == "meta" else "cpu"):
         torch.manual_seed(seed)
-        model: nn.Module = plan.model.build(plan.site)(plan)
+        try:
+            model: nn.Module = plan.model.build(plan.site)(plan)
+        except RuntimeError as error:
+            # torch counts a tensor's bytes in 63 bits, on `meta` too.
+            if "overflow" not in str(error):
+                raise
+            message = "a tensor of this model would have more bytes than can be counted"
+            fix = "make the widths, the vocabulary or the length smaller"
+            raise SpecError([Problem("too-large", message, ("model",), fix=fix)]) from error
     if target.type == "meta":
         return model
     init = next((part.build(at) for name, part, at in plan.model.parts(plan.site) if name == "init"), None)
