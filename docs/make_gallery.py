@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import blueprint as bp
+from blueprint.interop.family import families, read_family
+from blueprint.tree import plain
 
 SPECS = Path(__file__).resolve().parents[1] / "specs"
 #: What an editor reads, not a person.
@@ -36,6 +38,15 @@ def page() -> str:
             "|---|---|--:|---|",
             *(published(path) for path in sorted((SPECS / "papers").glob("*.yaml"))),
             "",
+            "## Families",
+            "",
+            "Hugging Face checkpoints of these come in by `blueprint import` and go out by `blueprint export`;",
+            "[Families](../docs/families.md) shows how to add one.",
+            "",
+            "| family | `model_type` | what it is |",
+            "|---|---|---|",
+            *(family(path) for path in families().values()),
+            "",
         ]
     )
 
@@ -52,6 +63,14 @@ def published(path: Path) -> str:
     if said is None:
         raise ValueError(f'{path}: the comment is not `MODEL: N parameters. AUTHORS, YEAR, "TITLE", …`')
     return row(link(path), said[1], f"{parameters(path):,}", said[2])
+
+
+def family(path: Path) -> str:
+    """A row for a family."""
+    said = read_family(path)
+    types = plain(said.match).get("model_type", [])
+    known = ", ".join(f"`{each}`" for each in (types if isinstance(types, list) else [types]))
+    return row(link(path), known, said.description)
 
 
 def comment(path: Path) -> str:
