@@ -8,7 +8,9 @@ from collections.abc import Sequence
 
 
 def table(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), right: Sequence[int] = ()) -> str:
-    """Rows in aligned columns, the last one wrapped to the terminal; columns in `right` are aligned to the right."""
+    """Rows in aligned columns, the last one wrapped to the terminal between words, so that paths stay whole; columns in
+    `right` are aligned to the right.
+    """
     every = [*([heads] if heads else []), *rows]
     if not every:
         return ""
@@ -21,7 +23,8 @@ def table(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), right: Seque
             row[i].rjust(size) if i in right and row is not heads else row[i].ljust(size)
             for i, size in enumerate(widths[: len(row)])
         ]
-        last = textwrap.wrap(row[-1], room) if len(row) == count else []
+        whole = len(row) == count
+        last = textwrap.wrap(row[-1], room, break_long_words=False, break_on_hyphens=False) if whole else []
         lead = "  ".join(cells) + ("  " if widths else "")
         lines.append((lead + (last[0] if last else "")).rstrip())
         lines += [" " * (sum(widths) + 2 * len(widths)) + more for more in last[1:]]

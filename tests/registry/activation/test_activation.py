@@ -25,6 +25,7 @@ FORMULAS: dict[str, Callable[[float], float]] = {
     "identity": lambda x: x,
     "softplus": lambda x: math.log1p(math.exp(x)),
     "swish": lambda x: x / (1 + math.exp(-0.5 * x)),
+    "xielu": lambda x: (0.8 * x**2 if x > 0 else 0.8 * (math.exp(min(x, -1e-6)) - 1 - x)) + 0.5 * x,
 }
 
 

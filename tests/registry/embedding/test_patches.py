@@ -89,7 +89,12 @@ def test_an_encoder_of_images_reads_pixels_alone() -> None:
         ("heads: 2}", "heads: 2, mask: document}", 6, "no documents to keep apart"),
         ("labels: 3", "labels: 3, over: largest", 7, "looks for an id"),
         ("layers: 1", "layers: 1\ntokenizer: byte", 5, "tokenizer"),
-        ("labels: 3}", "labels: 3}\ndata: {length: 5}", 8, "`length` does nothing"),
+        (
+            "labels: 3}",
+            "labels: 3}\ndata: {source: {type: image_folder, path: x}, length: 5}",
+            8,
+            "`length` counts tokens",
+        ),
     ],
 )
 def test_what_makes_no_sense_of_images_is_refused(before: str, after: str, line: int, what: str) -> None:
