@@ -69,6 +69,7 @@ TORCH_FREE_FILES = {
     "interop/solve.py",
     "interop/template.py",
     "interop/value.py",
+    "interop/view.py",
     "interop/write_spec.py",
 }
 

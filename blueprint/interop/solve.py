@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import Any
 
 from blueprint.diagnosis import Problem
-from blueprint.interop.config import Config, FamilyError, Path_, View
+from blueprint.interop.config import Config, FamilyError, Path_
 from blueprint.interop.env import Env
 from blueprint.interop.expression import said, same
 from blueprint.interop.family import Family, families, read_family
 from blueprint.interop.invert import Conflict, Inverter
 from blueprint.interop.template import CASE, ELSE, IF, OMIT, THEN, USE, Filled, fill
+from blueprint.interop.view import View
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 from blueprint.tree import Map, Node, Scalar, Seq
