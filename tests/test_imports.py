@@ -65,6 +65,7 @@ TORCH_FREE_FILES = {
     "interop/expression.py",
     "interop/family.py",
     "interop/invert.py",
+    "interop/numeric.py",
     "interop/outline.py",
     "interop/solve.py",
     "interop/template.py",
