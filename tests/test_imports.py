@@ -71,6 +71,7 @@ TORCH_FREE_FILES = {
     "interop/template.py",
     "interop/value.py",
     "interop/view.py",
+    "interop/walk.py",
     "interop/write_spec.py",
 }
 
