@@ -65,10 +65,13 @@ TORCH_FREE_FILES = {
     "interop/expression.py",
     "interop/family.py",
     "interop/invert.py",
+    "interop/numeric.py",
     "interop/outline.py",
     "interop/solve.py",
     "interop/template.py",
     "interop/value.py",
+    "interop/view.py",
+    "interop/walk.py",
     "interop/write_spec.py",
 }
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from blueprint.diagnosis import Problem, nearest
-from blueprint.interop.config import FamilyError, Path_, View, dotted
+from blueprint.interop.config import FamilyError, Path_
 from blueprint.interop.expression import Expression, ExpressionFault, Missing, Name, parse, said
+from blueprint.interop.view import View, dotted
 from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, leaves
 
 HF = "hf"

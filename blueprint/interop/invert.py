@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,18 +10,13 @@ from blueprint import arithmetic
 from blueprint.interop.config import FamilyError, Path_
 from blueprint.interop.env import HF, Bound, Env, expressions
 from blueprint.interop.expression import Expression, ExpressionFault, Name, parse, same
+from blueprint.interop.numeric import alike, counterpart, root, rounded
 from blueprint.interop.value import Literal, Operation, Tree
 from blueprint.tree import Map, Node, Scalar, plain
 
 
 class Conflict(Exception):
     """A template says something else, whatever the config."""
-
-
-def alike(left: Any, right: Any) -> bool:
-    """Whether two values are the same up to the rounding of floating-point numbers."""
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (left, right))
-    return math.isclose(left, right, rel_tol=1e-12) if numbers else same(left, right)
 
 
 class Inverter:
@@ -94,7 +88,7 @@ class Inverter:
                 return
         except (ExpressionFault, arithmetic.ArithmeticFault, FamilyError):
             pass
-        solved = _root(come, target)
+        solved = root(come, target)
         if solved is not None:
             self.tree(expression.tree, solved, env)
 
@@ -229,7 +223,7 @@ class Inverter:
             except ExpressionFault:
                 continue
             try:
-                self.tree(tree.inner[index], _whole(_other(tree.sign, index == 0, target, known)), env)
+                self.tree(tree.inner[index], rounded(counterpart(tree.sign, index == 0, target, known)), env)
             except ZeroDivisionError:
                 return
             return
@@ -257,17 +251,6 @@ _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
 }
 
 
-def _other(sign: str, left: bool, target: float, known: float) -> float:
-    """What stands on the `left` of an operator, or on its right, with a known number on the other side."""
-    if sign == "*":
-        return target / known
-    if sign == "+":
-        return target - known
-    if sign == "-":
-        return target + known if left else known - target
-    return target * known if left else known / target
-
-
 def _evaluated(tree: Tree, env: Env) -> Any:
     return Expression("", tree, 0).evaluate(env)
 
@@ -289,29 +272,3 @@ def _says(tree: Tree, target: Any, env: Env) -> bool:
 def _constant(tree: Tree) -> bool:
     """Whether it comes to the same whatever the config."""
     return next(Expression("", tree, 0).names(), None) is None
-
-
-def _whole(value: float) -> float:
-    near = round(value)
-    return near if math.isclose(value, near, rel_tol=1e-9) else value
-
-
-def _root(come: Callable[[float], float], target: float) -> float | None:
-    """Where a function that only rises, or only falls, over positive numbers comes to a target; None if nowhere."""
-    low, high = 1e-9, 1e12
-    try:
-        rising = come(high) > come(low)
-        if not min(come(low), come(high)) <= target <= max(come(low), come(high)):
-            return None
-        for _ in range(200):
-            middle = math.sqrt(low * high)
-            if (come(middle) < target) == rising:
-                low = middle
-            else:
-                high = middle
-        for value in (_whole(low), low):
-            if alike(come(value), target):
-                return value
-    except arithmetic.ArithmeticFault:
-        return None
-    return None

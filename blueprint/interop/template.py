@@ -8,10 +8,11 @@ from functools import cached_property
 
 from blueprint.diagnosis import Problem, SpecError, nearest
 from blueprint.interop.compress import gathered
-from blueprint.interop.config import Config, FamilyError, View
+from blueprint.interop.config import Config, FamilyError
 from blueprint.interop.env import Env
 from blueprint.interop.expression import ExpressionFault, said, truth
 from blueprint.interop.family import Family
+from blueprint.interop.view import View
 from blueprint.interop.write_spec import spec_text
 from blueprint.plan import Plan
 from blueprint.plan import plan as planned
