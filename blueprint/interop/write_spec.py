@@ -80,10 +80,14 @@ def minimal(said: dict[str, Any]) -> dict[str, Any]:
     model = said["model"]
     rest = {key: value for key, value in said.items() if key in ("tokenizer", "precision", "trainer")}
     before = _identity(model, rest)
-    for path in list(_candidates(model, fields(Spec)["model"], ())):
-        fewer = _without(model, path)
-        if before is not None and _identity(fewer, rest) == before:
-            model = fewer
+    tried: set[tuple[str, ...]] = set()
+    # What is taken out of a part may leave its type alone, which may go in turn.
+    while paths := [path for path in _candidates(model, fields(Spec)["model"], ()) if path not in tried]:
+        tried |= set(paths)
+        for path in paths:
+            fewer = _without(model, path)
+            if before is not None and _identity(fewer, rest) == before:
+                model = fewer
     model = {"type": model["type"], **_untyped(model, fields(Spec)["model"])}
     return {key: _short(inner) for key, inner in {**said, "model": model}.items()}
 
