@@ -6,60 +6,31 @@ from a family's template. Either way the template is filled from it again, and h
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from blueprint.cost.units import count
-from blueprint.files import write_atomic
-from blueprint.interop import record as records
-from blueprint.interop.config import NAME, Config, FamilyError, read_config
+from blueprint.interop.config import NAME, FamilyError
 from blueprint.interop.error import CheckpointError
-from blueprint.interop.family import Family, read_family
-from blueprint.interop.import_ import Live, Progress, refuse_used
-from blueprint.interop.live import TORCH, Held, fits, shapes_of, state_of
-from blueprint.interop.moves import Moves, moves_out
-from blueprint.interop.record import Kept, Record, find_record
+from blueprint.interop.export_files import files_of, format_of, write_beside, write_weights
+from blueprint.interop.family import read_family
+from blueprint.interop.import_ import Progress, refuse_used
+from blueprint.interop.live import Held, fits, shapes_of, state_of
+from blueprint.interop.moves import moves_out
 from blueprint.interop.rules import read_rules
-from blueprint.interop.safetensors_io import SINGLE, open_checkpoint
-from blueprint.interop.safetensors_out import Out, sharded, shards
 from blueprint.interop.solve import solve
+from blueprint.interop.subject import Origin, Subject, origin_of, record_of, subject_of
 from blueprint.interop.template import Filled, fill
-from blueprint.interop.transfer import Sinks, Tensor, move_out
 from blueprint.model.build import build_plan
 from blueprint.plan import plan as planned
 from blueprint.schema.spec import Spec
-
-#: Where a config says the number format of its weights.
-_FORMAT_FIELDS = ("dtype", "torch_dtype")
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where an imported model came from: the family, what an import remembers, and the files that came beside."""
-
-    family: Family
-    record: Record
-    config: Config
-    beside: Path
-    dropped: Path | None
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is to be exported: a spec, the tensors by our names, and where they came from if they were imported."""
-
-    name: str
-    spec: Spec
-    tensors: Mapping[str, Tensor]
-    origin: Origin | None
 
 
 @dataclass(frozen=True)
@@ -107,7 +78,7 @@ def export_hf(model: nn.Module, out: str | Path, family: str | Path | None = Non
     spec = getattr(model, "spec", None)
     if not isinstance(spec, Spec):
         raise CheckpointError("this model has no spec: it is none that `bp.build`, `bp.restore` or `bp.import_hf` made")
-    origin = _origin(getattr(model, "imported", None) or _record_of(getattr(model, "restored_from", None)))
+    origin = origin_of(getattr(model, "imported", None) or record_of(getattr(model, "restored_from", None)))
     state = state_of(model)
     came = None if origin is None else _formats(origin, state)
     tensors = {name: Held(tensor, (came or {}).get(name)) for name, tensor in state.items()}
@@ -126,7 +97,7 @@ def export_folder(
 
     Weights are written in the number format they are stored in. Raises `RestoreError` for a path that holds no model.
     """
-    return export(_subject(Path(path), allow_plugins), Path(out), family, progress)
+    return export(subject_of(Path(path), allow_plugins), Path(out), family, progress)
 
 
 def export(subject: Subject, out: Path, family: str | Path | None = None, progress: Progress | None = None) -> Exported:
@@ -139,12 +110,12 @@ def export(subject: Subject, out: Path, family: str | Path | None = None, progre
     origin, filled, how = _config(subject, plan.hash, family)
     rules = read_rules(filled.family)
     moves = moves_out(rules, filled.env, ours, origin.record.layout if origin is not None else 0)
-    files, names, metadata = _files(subject, moves, origin)
+    files, names, metadata = files_of(subject, moves, origin)
     temporary = out.with_name(f".{secrets.token_hex(6)}.{out.name}")
     temporary.mkdir(parents=True)
     try:
-        _write(subject, moves, files, names, metadata, origin, temporary, progress)
-        _beside(temporary, filled.config, _format_of(files), origin)
+        write_weights(subject, moves, files, names, metadata, origin, temporary, progress)
+        write_beside(temporary, filled.config, format_of(files), origin)
         os.replace(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -152,40 +123,6 @@ def export(subject: Subject, out: Path, family: str | Path | None = None, progre
     made = tuple(sorted(path.name for path in out.iterdir()))
     parameters = sum(parameter.numel() for parameter in meta.parameters())
     return Exported(out, filled.family.name, how, parameters, len(every), sum(each.nbytes for each in every), made)
-
-
-# What is exported, and what it is called elsewhere.
-
-
-def _subject(path: Path, allow_plugins: bool) -> Subject:
-    from blueprint.training.restore import open_stored, read_spec, spec_of
-
-    if path.is_dir() and (path / SINGLE).is_file() and not (path / "checkpoints").is_dir():
-        spec = read_spec(path, allow_plugins)
-        return Subject(str(path), spec, open_checkpoint(path / SINGLE).tensors, _origin(find_record(path)))
-    stored = open_stored(path)
-    spec = spec_of(stored, allow_plugins)
-    names = shapes_of(build_plan(planned(spec), device="meta"))
-    # A checkpoint holds what the run keeps besides the model, and a tied tensor under all its names.
-    tensors = {name: Held(tensor) for name, tensor in stored.state.items() if name in names}
-    return Subject(str(path), spec, tensors, _origin(_record_of(stored.path)))
-
-
-def _record_of(path: Path | None) -> Kept | None:
-    """The record beside a file of weights: in its folder, or in the run's whose checkpoint it is."""
-    folders = [] if path is None else path.absolute().parents[:2]
-    return next((kept for folder in folders if (kept := find_record(folder)) is not None), None)
-
-
-def _origin(found: Kept | Live | None) -> Origin | None:
-    if isinstance(found, Kept):
-        dropped = found.dropped if found.dropped.is_file() else None
-        family = replace(read_family(found.family), name=found.record.family)
-        return Origin(family, found.record, read_config(found.hf), found.hf, dropped)
-    if isinstance(found, Live):
-        dropped = found.path if found.record.dropped else None
-        return Origin(found.family, found.record, found.config, found.path, dropped)
-    return None
 
 
 def _whole(subject: Subject, ours: Mapping[str, tuple[int, ...]]) -> None:
@@ -226,79 +163,3 @@ def _formats(origin: Origin, state: Mapping[str, Any]) -> dict[str, str] | None:
     known = {name: code for name, code in found.items() if code is not None}
     whole = known.keys() == state.keys() and all(fits(state[name], code) for name, code in known.items())
     return known if whole else None
-
-
-# Writing.
-
-
-def _files(
-    subject: Subject, moves: Moves, origin: Origin | None
-) -> tuple[dict[str, list[Out]], dict[str, list[str]], dict[str, dict[str, str]]]:
-    """The files to write, under which names each tensor of theirs is wanted, and the files' metadata."""
-    made: dict[str, Out] = {}
-    for move in moves.moves:
-        dtype = subject.tensors[move.ours[0]].dtype
-        for each in move.theirs:
-            shape = each.shape if each.stacked is None else each.shape[1:]
-            made.update({name: Out(name, dtype, shape) for name in each.names})
-    if origin is None:
-        return shards(list(made.values())), {name: [name] for name in made}, {}
-    record = origin.record
-    wanted: dict[str, list[str]] = {name: [] for name in made}
-    files = record.outs()
-    for outs in files.values():
-        for out in outs:
-            source = made.get(out.name) or made.get(record.tied.get(out.name, ""))
-            if source is not None:
-                wanted[source.name].append(out.name)
-                out.dtype = source.dtype
-    if not all(wanted.values()):
-        return shards(list(made.values())), {name: [name] for name in made}, {}
-    return files, wanted, {name: said["metadata"] for name, said in record.files.items()}
-
-
-def _write(
-    subject: Subject,
-    moves: Moves,
-    files: Mapping[str, list[Out]],
-    names: Mapping[str, list[str]],
-    metadata: Mapping[str, Mapping[str, str]],
-    origin: Origin | None,
-    folder: Path,
-    progress: Progress | None,
-) -> None:
-    total, done = sum(subject.tensors[name].nbytes for move in moves.moves for name in move.ours), 0
-    with sharded(folder, files, metadata) as places:
-        sink = Sinks(places, names)
-        for move in moves.moves:
-            move_out(move, subject.tensors, sink)
-            done += sum(subject.tensors[name].nbytes for name in move.ours)
-            if progress is not None:
-                progress(done, total, move.ours[0])
-        if origin is not None and origin.dropped is not None:
-            dropped = open_checkpoint(origin.dropped).tensors
-            for name in origin.record.dropped:
-                places[name].put_stored(name, dropped[name])
-
-
-def _beside(folder: Path, config: Config, dtype: str | None, origin: Origin | None) -> None:
-    """Write the config, and what came beside the weights."""
-    if origin is not None:
-        for path in records.beside(origin.beside):
-            shutil.copyfile(path, folder / path.name)
-        if _format_of(origin.record.outs()) == dtype:
-            return
-    values = dict(config.plain)
-    if dtype is not None:
-        values[next((name for name in _FORMAT_FIELDS if name in values), _FORMAT_FIELDS[0])] = dtype
-    write_atomic(folder / NAME, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
-
-
-def _format_of(files: Mapping[str, list[Out]]) -> str | None:
-    """The number format of most of the weights, as a config says it."""
-    sizes: dict[str, int] = {}
-    for outs in files.values():
-        for out in outs:
-            if TORCH[out.dtype] in ("float16", "bfloat16", "float32", "float64"):
-                sizes[TORCH[out.dtype]] = sizes.get(TORCH[out.dtype], 0) + out.nbytes
-    return max(sizes, key=lambda name: sizes[name]) if sizes else None

@@ -7,25 +7,24 @@ the rules say of the others.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from blueprint.component import KINDS, Component, Fault, Section
 from blueprint.describe import descriptions
 from blueprint.diagnosis import Problem, nearest
 from blueprint.registry import UnknownComponent, member, names
-from blueprint.schema.expect import choices, described, expectation
+from blueprint.schema.expect import described
 from blueprint.schema.faults import judged
-from blueprint.schema.paths import rooted
-from blueprint.schema.placing import Places, apart, as_map, elsewhere, inherited, label, placed, reached, written
+from blueprint.schema.leaf import Wrong, leaf
+from blueprint.schema.placing import Places, apart, as_map, elsewhere, inherited, label, placed, written
 from blueprint.schema.shape import Shape, fields
 from blueprint.section import WHOLE
-from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, find, from_plain, plain
+from blueprint.tree import Entry, Map, Node, Scalar, Seq, Span, find, from_plain
 from blueprint.unknown import UNKNOWN
 
 S = TypeVar("S", bound=Section)
@@ -238,26 +237,11 @@ class _Walk:
 
     def leaf(self, node: Node, annotation: Any, path: tuple[str, ...]) -> Any:
         """A value pydantic judges, strictly."""
-        value = plain(rooted(node, annotation))
-        try:
-            # JSON's strictness is the one meant here: a list may be a tuple, but no string is a number.
-            return _adapter(annotation).validate_json(json.dumps(value), strict=True)
-        except ValidationError as error:
-            # Of a union's branches, the one that got furthest into the value is the one that was meant.
-            first, where, steps = max(
-                ((e, *reached(node, e["loc"])) for e in error.errors()), key=lambda found: len(found[2])
-            )
-        if steps and first["type"] == "literal_error":
-            message = f"expected {first['ctx']['expected']}, got {described(where)}".replace("'", "")
-        elif first["type"] == "value_error":
-            message = str(first["msg"]).removeprefix("Value error, ")
-        else:
-            # Inside a list, what is expected is what each of its items is.
-            expected = expectation(annotation).removeprefix("a list, each " if steps else "")
-            message = f"expected {expected}, got {described(where)}"
-        word = where.value if isinstance(where, Scalar) else None
-        meant = nearest(word, choices(annotation)) if isinstance(word, str) else None
-        return self.report("wrong-value", message, (*path, *steps), where.span, suggestion=meant, notes=where.notes)
+        found = leaf(node, annotation)
+        if not isinstance(found, Wrong):
+            return found
+        at, where = (*path, *found.steps), found.where
+        return self.report("wrong-value", found.message, at, where.span, suggestion=found.meant, notes=where.notes)
 
     def faults(self, node: Map, cls: type[Section], path: tuple[str, ...], blame: Span, values: dict[str, Any]) -> None:
         """Run the rules on what is known, and the site rules of a class that has them."""
@@ -301,9 +285,3 @@ def _with_defaults(cls: type[Section], values: Mapping[str, Any]) -> dict[str, A
         if known is not ... and known is not UNKNOWN:
             out[name] = known
     return out
-
-
-@cache
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    # No number of a spec means anything when it is infinite or none.
-    return TypeAdapter(annotation, config=ConfigDict(allow_inf_nan=False))

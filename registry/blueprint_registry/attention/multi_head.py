@@ -75,10 +75,8 @@ class MultiHead(Attention):
     def _heads_share_keys(heads: int, kv_heads: int | None) -> Faults:
         if kv_heads is None or heads % kv_heads == 0:
             return None
-        return Fault(
-            f"{heads} heads cannot share {kv_heads} kv_heads: heads must be a multiple of kv_heads",
-            fix=f"choose `kv_heads` from {_listed(heads)}",
-        )
+        told = f"{heads} heads cannot share {kv_heads} kv_heads: heads must be a multiple of kv_heads"
+        return Fault(told, fix=f"choose `kv_heads` from {_listed(heads)}")
 
     @rule("bias")
     def _bias_named_once(bias: bool | list[Projection]) -> Iterator[Fault]:
@@ -253,9 +251,7 @@ class MultiHead(Attention):
             yield Fault(refusals[0], "backend", "say `auto` to take the fastest that can")
 
     def choice(self, at: Site, length: int, device: str) -> Choice:
-        """What computes attention over `length` tokens on a kind of device; raises ValueError where what is asked for
-        cannot.
-        """
+        """What computes attention over `length` tokens on a kind of device; ValueError where `backend` cannot do it."""
         return choose(
             self.visible(at),
             plain=True,
