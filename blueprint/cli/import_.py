@@ -23,6 +23,13 @@ def command(
     json: AsJson = False,
 ) -> None:
     """Import a Hugging Face checkpoint: an editable spec, and weights as safetensors; every tensor is accounted for."""
+    from blueprint.interop.config import read_config
+    from blueprint.interop.family import find_family, read_family
+
+    if checkpoint.is_dir():
+        # What is wrong with either is told before torch, which takes seconds, is imported.
+        config = read_config(checkpoint)
+        _ = find_family(config) if family is None else read_family(family)
     from blueprint.interop.import_ import import_folder
 
     with moving("importing") as progress:
