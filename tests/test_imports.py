@@ -156,6 +156,15 @@ def test_the_engine_names_no_component() -> None:
                 assert not both, f"{path}:{node.lineno} compares with {both}"
 
 
+@pytest.mark.parametrize("config", ["{", '{"model_type": "nobody"}'])
+def test_a_config_that_is_refused_costs_no_torch(config: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(config)
+    words = ["import", str(tmp_path), "-o", str(tmp_path / "out")]
+    code = f"import sys; from blueprint.cli.main import run; print(run({words!r}), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "1 False", done.stderr
+
+
 @pytest.mark.parametrize(
     "module", ["blueprint", "blueprint.load", "blueprint.plan", "blueprint.cli.main", "blueprint.interop.template"]
 )
