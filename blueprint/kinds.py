@@ -4,6 +4,10 @@ The engine calls modules only by these signatures, whoever wrote them. `B` batch
 (`blueprint.ops.Flow`) is made once a forward and holds positions, padding, segments and shared parts; `terms` are
 named scalars (an empty dict where there are none), logged by name: one whose name ends in `_loss` is a loss, weighted
 by the part itself, and joins what training minimises; any other is a statistic. Equal names are added up.
+
+A module may have `settle(everyone) -> statistics`, called after every optimizer step of a training: it changes what
+follows the step's measurements and not its gradients, and tells what it has measured since, named tensors of one number
+or of several (a load, expert by expert). `everyone` sums a tensor over all processes.
 """
 
 from __future__ import annotations
@@ -83,6 +87,52 @@ class Norm(Component, kind="norm"):
 
 class FeedForward(Component, kind="feed_forward"):
     """The token-wise part of a block. Module: `(x_BTD, flow) -> (x_BTD, terms)`."""
+
+
+class Router(Component, kind="router"):
+    """Which experts a token goes to. Module: `(x_BTD, flow) -> blueprint.ops.Routing` of all B · T tokens, in order.
+
+    The site's `extra` says how many `experts` there are. `gives` names what its routings hold for balances besides
+    the choices: `probability`, `logits`, or a name of `more`; and `correction` where the module has a buffer of that
+    name, (E,), that is added to what experts are chosen by and to nothing else. Padding may be routed like any token:
+    what becomes of it is seen to elsewhere, unless the router chooses among tokens. One with the trait `looks_ahead`
+    chooses among all tokens of a sequence, later ones too.
+    """
+
+    float32_role: ClassVar[str | None] = "router"
+
+    @property
+    def gives(self) -> frozenset[str]:
+        """What its routings hold for balances besides the choices."""
+        return frozenset({"probability", "logits"})
+
+    def choices(self, at: Site) -> float:
+        """How many experts a token passes through, on average."""
+        raise TypeError(f"router `{self.spec_name}` does not say how many experts a token passes through")
+
+    @property
+    def group_count(self) -> int | None:
+        """How many groups of equal size it holds the experts in, if it does: a balance may count by them."""
+        return None
+
+    def fewest(self, at: Site) -> int:
+        """How few experts keep its structure, for trying out what is too large to run."""
+        return 4
+
+
+class Balance(Component, kind="balance"):
+    """What keeps experts evenly used. Module: `(routing, flow) -> terms`, called while a model learns; its losses are
+    weighted already.
+
+    `needs` names what the router must give. One that acts by the load measured over a whole optimizer step has a method
+    `adjust(router, load_E)`, called after it. The site's `extra` says how many `experts` there are, and the `groups` of
+    the router.
+    """
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the router must give for it."""
+        return frozenset()
 
 
 class Block(Component, kind="block"):

@@ -235,6 +235,12 @@ def model_of(said: dict[str, Any]) -> tuple[Plan, dict[str, Any]]:
             seen["output of documents"] = model(**given, segment_ids=documents).logits
         torch.manual_seed(0)
         seen["output in training"] = model.train()(**given).logits
+    seen |= model(**given).terms
+    with torch.no_grad():
+        for name, module in model.named_modules():
+            if hasattr(module, "settle"):
+                seen[f"measured by {name}"] = module.settle(torch.clone)
+        seen |= {f"settled {name}": buffer.clone() for name, buffer in model.named_buffers()}
     seen["longest"] = [fits(model, length, side) for side in plan.stacks for length in (20, 32, 48)]
     return plan, seen
 
@@ -256,6 +262,8 @@ def differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     def same(x: Any, y: Any) -> bool:
         if isinstance(x, torch.Tensor) and isinstance(y, torch.Tensor):
             return x.shape == y.shape and torch.allclose(x, y, rtol=1e-5, atol=1e-5)
+        if isinstance(x, dict) and isinstance(y, dict):
+            return x.keys() == y.keys() and all(same(x[name], y[name]) for name in x)
         return bool(x == y)
 
     return [name for name in {**a, **b} if name not in a or name not in b or not same(a[name], b[name])]

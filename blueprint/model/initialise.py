@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-_FILLED = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d)
+from blueprint.ops import GroupedLinear
+
+_FILLED = (nn.Linear, nn.Embedding, nn.Conv1d, nn.Conv2d, GroupedLinear)
 
 
 def name_seed(seed: int, name: str) -> int:
@@ -31,9 +33,7 @@ def initialise(model: nn.Module, init: Any, seed: int, depths: Mapping[str, int]
         if isinstance(module, _FILLED):
             _fill(path, module, init, seed, _depth(path, depths))
         elif next(module.parameters(recurse=False), None) is not None and hasattr(module, "reset_parameters"):
-            with torch.random.fork_rng():
-                torch.manual_seed(name_seed(seed, path))
-                module.reset_parameters()
+            _reset(path, module, seed)
 
 
 def _depth(path: str, depths: Mapping[str, int]) -> int:
@@ -41,14 +41,32 @@ def _depth(path: str, depths: Mapping[str, int]) -> int:
     return next((depth for stack, depth in depths.items() if stack and path.startswith(f"{stack}.")), depths[""])
 
 
+def _reset(path: str, module: Any, seed: int) -> None:
+    """Let a module set its own parameters, copy by copy where they are stacked."""
+    stacked = {name: value for name, value in module.named_parameters(recurse=False) if hasattr(module, "copies")}
+    with torch.random.fork_rng():
+        for copy in range(getattr(module, "copies", 1)):
+            torch.manual_seed(name_seed(seed, f"{path}.{copy}" if stacked else path))
+            for name, value in stacked.items():
+                module._parameters[name] = nn.Parameter(value[copy], value.requires_grad)
+            module.reset_parameters()
+    module._parameters.update(stacked)
+
+
 def _fill(path: str, module: Any, init: Any, seed: int, layers: int) -> None:
+    """Fill a matrix or table, or each of those that are stacked by itself."""
     weight, bias = module.weight, getattr(module, "bias", None)
-    generator = torch.Generator(weight.device).manual_seed(name_seed(seed, f"{path}.weight"))
     role = getattr(module, "role", "embedding" if isinstance(module, nn.Embedding) else "linear")
-    # (out, in, …): a convolution's window counts on both sides.
-    window = math.prod(weight.shape[2:])
-    init.fill(role, weight, weight.shape[1] * window, weight.shape[0] * window, generator, layers)
-    if isinstance(module, nn.Embedding) and module.padding_idx is not None:
-        weight[module.padding_idx].zero_()
+    copies = getattr(module, "copies", None)
+    each: list[tuple[str, Tensor]] = [(f"{path}.weight", weight)]
+    if copies is not None:
+        each = [(f"{path}.{copy}.weight", weight[copy]) for copy in range(copies)]
+    for name, one in each:
+        generator = torch.Generator(one.device).manual_seed(name_seed(seed, name))
+        # (out, in, …): a convolution's window counts on both sides.
+        window = math.prod(one.shape[2:])
+        init.fill(role, one, one.shape[1] * window, one.shape[0] * window, generator, layers)
+        if isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            one[module.padding_idx].zero_()
     if bias is not None:
         bias.zero_()

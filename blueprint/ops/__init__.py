@@ -2,30 +2,41 @@
 
 from blueprint.ops.attend import attend
 from blueprint.ops.cross_entropy import cross_entropy
+from blueprint.ops.dispatch import dispatch
 from blueprint.ops.flow import Flow
+from blueprint.ops.grouped import GroupedLinear, Groups
 from blueprint.ops.keys import Keys
 from blueprint.ops.linear import Embedding, Linear
 from blueprint.ops.memory import Memory, MemoryState
 from blueprint.ops.meter import Meter
 from blueprint.ops.rotary import angles, rotate
+from blueprint.ops.routing import Routing, counts
+from blueprint.ops.stacked import run_stacked, stack
 from blueprint.ops.state import KVState, State, steady
 from blueprint.ops.terms import merge_terms, with_losses
 
 __all__ = [
     "Embedding",
     "Flow",
+    "GroupedLinear",
+    "Groups",
     "KVState",
     "Keys",
     "Linear",
     "Memory",
     "MemoryState",
     "Meter",
+    "Routing",
     "State",
     "angles",
     "attend",
+    "counts",
     "cross_entropy",
+    "dispatch",
     "merge_terms",
     "rotate",
+    "run_stacked",
+    "stack",
     "steady",
     "with_losses",
 ]

@@ -170,8 +170,8 @@ def _inner(shape: Shape, everything: bool) -> Iterator[type[Section]]:
         default = shape.member_of(None)
         if default is not None:
             yield default
-        elif everything:
-            yield from members(shape.kind)
+        if everything:
+            yield from (each for each in members(shape.kind) if each is not default)
 
 
 def _put(said: dict[str, Any], path: str, value: Any) -> None:

@@ -58,6 +58,8 @@ class BlueprintModule(pl.LightningModule):
         #: The places in the data of the batches since the last optimizer step.
         self._places: list[Tensor] = []
         self._held_out: list[Tensor] = []
+        #: What modules told of the last optimizer step (`settle`), by their names.
+        self.settled: dict[str, dict[str, Tensor]] = {}
         #: What is measured on held-out batches besides the loss, by name.
         self._scores: dict[str, Any] = {}
 
@@ -163,6 +165,19 @@ class BlueprintModule(pl.LightningModule):
         self.clip_gradients(
             optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
         )
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take the step, then let every module that has something to `settle` do so."""
+        super().optimizer_step(*args, **kwargs)
+        settling = (
+            (name, module) for name, module in self.require_model().named_modules() if hasattr(module, "settle")
+        )
+        self.settled = {name: module.settle(self._everyone) for name, module in settling}
+
+    def _everyone(self, tensor: Tensor) -> Tensor:
+        """A tensor summed over all processes."""
+        alone = self.trainer.world_size == 1
+        return tensor.clone() if alone else cast(Tensor, self.trainer.strategy.reduce(tensor.clone(), reduce_op="sum"))
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count anew."""

@@ -1,0 +1,60 @@
+"""Many copies of one token-wise module, their parameters stacked, each working on rows of its own.
+
+R rows, D width, E copies.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from blueprint.ops.flow import Flow
+from blueprint.ops.grouped import GroupedLinear, Groups
+from blueprint.ops.terms import merge_terms
+
+
+def stack(one: nn.Module, copies: int) -> nn.Module:
+    """The module itself, made to be `copies` of it: each parameter (…) becomes (E, …) under its old name.
+
+    Where all that learns is in linear maps, these become grouped products. A module with parameters of any other kind
+    is run copy by copy: the same result, slower where copies are many. What each copy starts from is drawn by itself
+    (`blueprint.model.initialise`).
+    """
+    linear = {name: module for name, module in one.named_modules() if isinstance(module, nn.Linear)}
+    grouped = all(name.rpartition(".")[0] in linear for name, _ in one.named_parameters())
+    one.groups = groups = Groups() if grouped else None  # type: ignore[assignment]
+    if groups is not None:
+        for name, each in linear.items():
+            sizes = (each.in_features, each.out_features, each.bias is not None)
+            one.set_submodule(name, GroupedLinear(copies, *sizes, getattr(each, "role", "linear"), groups))
+        return one
+    for module in one.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            many = parameter.detach().expand(copies, *parameter.shape).clone()
+            setattr(module, name, nn.Parameter(many, parameter.requires_grad))
+            module.copies = copies  # type: ignore[assignment]
+    return one
+
+
+def run_stacked(many: nn.Module, x_RD: Tensor, flow: Flow, groups: Groups) -> tuple[Tensor, dict[str, Tensor]]:
+    """Rows (R, D) in groups, each through its group's copy of a module that was `stack`ed: (R, D) and the terms."""
+    shared = many.groups
+    if isinstance(shared, Groups):
+        shared.ends_E, shared.ends = groups.ends_E, groups.ends
+        y_1RD, told = many(x_RD[None], flow)
+        return y_1RD[0], told
+    parameters = dict(many.named_parameters())
+    slices = list(zip(*(each.unbind(0) for each in parameters.values()), strict=True))
+    # Where sizes cannot be read one copy stands for all: shapes and work are the same.
+    ends = [len(x_RD)] if groups.ends is None else groups.ends
+    found: list[Tensor] = []
+    terms: dict[str, Tensor] = {}
+    start = 0
+    for end, own in zip(ends, slices, strict=False):
+        if end > start or end == 0 == len(x_RD):
+            y_1RD, more = functional_call(many, dict(zip(parameters, own, strict=True)), (x_RD[None, start:end], flow))
+            merge_terms(terms, more)
+            found.append(y_1RD[0])
+        start = end
+    return torch.cat(found), terms

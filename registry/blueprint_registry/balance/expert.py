@@ -1,0 +1,46 @@
+"""The loss of uneven experts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import PositiveFloat
+
+from blueprint.component import Site, register
+from blueprint.kinds import Balance
+
+if TYPE_CHECKING:
+    from blueprint_registry.balance.expert_nn import ExpertBalance
+
+
+@register("expert")
+class Expert(Balance):
+    """A loss of weight · E · Σ fᵢ Pᵢ over the E experts, with fᵢ the share of all choices that fell on expert i and Pᵢ
+    the mean of its probabilities: 1 · weight where all are even (Fedus et al., 2021, eq. 4–6; DeepSeek-V2, 2024,
+    eq. 12–14).
+
+    Where papers count choices without dividing by their number k, the weight here is k times theirs.
+    """
+
+    weight: PositiveFloat = 0.01
+    """What the loss counts for beside the objective."""
+    over: Literal["sequence", "batch", "layers"] = "batch"
+    """What shares and means are taken over: every `sequence` by itself, the mean of their losses being taken
+    (DeepSeek-V3, 2024, eq. 17–20); the `batch`; or the batch in all `layers` of the stack at once, as the transformers
+    library does."""
+
+    @classmethod
+    def examples(cls) -> list[dict[str, Any]]:
+        """Over each of the three."""
+        return [{}, {"over": "sequence"}, {"over": "layers", "weight": 0.5}]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Probabilities."""
+        return frozenset({"probability"})
+
+    def build(self, at: Site) -> ExpertBalance:
+        """The module."""
+        from blueprint_registry.balance.expert_nn import ExpertBalance
+
+        return ExpertBalance(self)

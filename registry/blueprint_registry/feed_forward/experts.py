@@ -1,0 +1,109 @@
+"""A mixture of experts: many feed-forwards, of which a few serve each token."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from pydantic import PositiveInt
+
+from blueprint.component import Component, Fault, Faults, Site, register, rule, slot
+from blueprint.kinds import Balance, FeedForward, Router
+
+if TYPE_CHECKING:
+    from blueprint_registry.feed_forward.experts_nn import ExpertsFeedForward
+
+
+@register("experts")
+class Experts(FeedForward):
+    """A mixture of experts: Σ wᵢ(x) · expertᵢ(x) over the experts that a router chooses for a token (Jacobs et al.,
+    1991, eq. 1; Shazeer et al., 2017, eq. 1), and what experts that all tokens share make of it (DeepSeekMoE, 2024,
+    §3.2).
+
+    Which layers have experts is said as for anything else of a layer: by `blocks` and `pattern`, or `overrides`.
+    """
+
+    experts: PositiveInt
+    """How many experts there are, shared ones aside."""
+    expert: FeedForward = slot("gated")
+    """What each of them is; fine-grained experts are many with a small `d_ff`."""
+    router: Router = slot("top_k")
+    """Which of them serve a token, and with what weight."""
+    weigh: Literal["output", "input"] = "output"
+    """What a weight multiplies: what an expert gives, or what it is given (Llama 4, 2025)."""
+    shared: FeedForward | None = slot(None)
+    """What serves every token beside them: one feed-forward, as wide as all shared experts together; null for none."""
+    shared_gate: bool = False
+    """Whether what is shared is multiplied by the sigmoid of a linear map of the token (Qwen2-MoE, 2024, §2.2.2)."""
+    balance: Balance | list[Balance] | None = slot(None)
+    """What keeps experts evenly used, one or several; null for nothing."""
+
+    @rule("shared", "shared_gate")
+    def _gates_what_there_is(shared: FeedForward | None, shared_gate: bool) -> Faults:
+        if shared_gate and shared is None:
+            return Fault("there is nothing shared to gate", "shared_gate", "say `shared`, or leave `shared_gate` out")
+        return None
+
+    @rule("balance")
+    def _balances_are_some(balance: Balance | list[Balance] | None) -> Faults:
+        if isinstance(balance, list) and not balance:
+            return Fault("an empty list names no balance", fix="say `balance: null`, or leave it out")
+        return None
+
+    @classmethod
+    def examples(cls) -> list[dict[str, Any]]:
+        """Plain; fine-grained beside a gated shared one, balanced; with biases, weights on the input."""
+        fine = {"experts": 8, "expert": {"type": "gated", "d_ff": 8}, "router": {"type": "top_k", "k": 3}}
+        beside = {"shared": {"type": "gated", "d_ff": 16}, "shared_gate": True, "balance": "expert"}
+        biased = {"experts": 4, "expert": {"type": "mlp", "d_ff": 16, "bias": True}, "weigh": "input"}
+        return [{"experts": 4}, {**fine, **beside}, biased]
+
+    @property
+    def balances(self) -> tuple[Balance, ...]:
+        """Every balance."""
+        if self.balance is None:
+            return ()
+        return (self.balance,) if isinstance(self.balance, Balance) else tuple(self.balance)
+
+    def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
+        """The expert, the router, what is shared, and the balances, each told how many experts there are."""
+        told = {"experts": self.experts, "groups": self.router.group_count, "gives": self.router.gives}
+        yield "expert", self.expert, at.child("experts")
+        yield "router", self.router, at.child("router", extra=told)
+        if self.shared is not None:
+            yield "shared", self.shared, at.child("shared")
+        for index, balance in enumerate(self.balances):
+            name = "balance" if isinstance(self.balance, Balance) else f"balances.{index}"
+            yield "balance", balance, at.child(name, extra=told)
+
+    def check(self, at: Site) -> Iterator[Fault]:
+        """Balances get what they need of the router."""
+        given = self.router.gives
+        for index, balance in enumerate(self.balances):
+            where = "balance" if isinstance(self.balance, Balance) else f"balance.{index}"
+            for need in sorted(balance.needs - given):
+                told = f"balance `{balance.spec_name}` needs {_NEEDS.get(need, need)}, which router"
+                yield Fault(f"{told} `{self.router.spec_name}` does not give here", where, _FIXES.get(need))
+
+    def miniature(self, at: Site) -> Self:
+        """As few experts as keep the router's choices and groups apart."""
+        few = self.router.fewest(at.child("router", extra={"experts": self.experts}))
+        return super(Experts, self.model_copy(update={"experts": min(self.experts, few)})).miniature(at)
+
+    def build(self, at: Site) -> ExpertsFeedForward:
+        """The module from `at.width` to `at.width`."""
+        from blueprint_registry.feed_forward.experts_nn import ExpertsFeedForward
+
+        return ExpertsFeedForward(self, at)
+
+
+_NEEDS = {
+    "probability": "probabilities of experts",
+    "logits": "logits of experts",
+    "correction": "a correction that it can adjust",
+    "groups": "groups of experts",
+}
+_FIXES = {
+    "correction": "say `correction: score` of a `top_k` router, or choose another balance",
+    "groups": "say `groups` of a `top_k` router, or choose another balance",
+}
