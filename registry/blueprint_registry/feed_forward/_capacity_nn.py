@@ -55,7 +55,8 @@ class Places(nn.Module):
         if self.said.overflow == "drop" or weigh is None:
             return asked.only(served_NK)
         expert_NK, served_NK = hall.rerouted(asked, served_NK)
-        weight_NK = torch.where(expert_NK == asked.expert_NK, asked.weight_NK, weigh(asked, expert_NK))
+        moved_N1 = (expert_NK != asked.expert_NK).any(1, keepdim=True)
+        weight_NK = torch.where(moved_N1, weigh(asked, expert_NK), asked.weight_NK)
         return replace(asked, expert_NK=expert_NK, weight_NK=weight_NK).only(served_NK)
 
     def _room(self, asked: Routing, companies: int) -> Tensor:
