@@ -83,12 +83,12 @@ class TopK(Router):
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Mixtral's, GPT-OSS's, DeepSeek-V2's and -V3's, Switch's with a bounded logit."""
+        """Qwen2-MoE's, Mixtral's, GPT-OSS's, DeepSeek-V2's and -V3's, Switch's with a bounded logit."""
         halves = {"count": 2, "keep": 1}
         v2 = {"groups": halves, "scale": 1.5}
         v3 = {"score": "sigmoid", "correction": "score", "renormalise": True, "groups": {**halves, "by": "top2_sum"}}
         switch = {"k": 1, "jitter": 0.01, "softcap": 30.0}
-        return [{"renormalise": True}, {"over": "chosen", "bias": True, "correction": "logit"}, v2, v3, switch]
+        return [{}, {"renormalise": True}, {"over": "chosen", "bias": True, "correction": "logit"}, v2, v3, switch]
 
     def choices(self, at: Site) -> float:
         """k."""
