@@ -98,12 +98,18 @@ class Experts(FeedForward):
 
 
 _NEEDS = {
-    "probability": "probabilities of experts",
+    "probability": "probabilities that experts are chosen by",
+    "weight": "learned weights of experts",
     "logits": "logits of experts",
+    "load": "the chance of each expert's being chosen under noise",
     "correction": "a correction that it can adjust",
     "groups": "groups of experts",
 }
 _FIXES = {
+    "probability": "leave the balance out, or say `router: top_k`",
+    "weight": "leave the balance out, or say `router: top_k`",
+    "logits": "leave the balance out, or say `router: top_k`",
+    "load": "say `router: noisy_top_k`, or choose another balance",
     "correction": "say `correction: score` of a `top_k` router, or choose another balance",
     "groups": "say `groups` of a `top_k` router, or choose another balance",
 }
