@@ -93,13 +93,14 @@ class TopK(Router):
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Mixtral's, GPT-OSS's, DeepSeek-V2's and -V3's, Switch's with a bounded logit, GShard's."""
+        """Qwen2-MoE's, Mixtral's, GPT-OSS's, DeepSeek-V2's and -V3's, Switch's with a bounded logit, GShard's."""
         halves = {"count": 2, "keep": 1}
         v2 = {"groups": halves, "scale": 1.5}
         v3 = {"score": "sigmoid", "correction": "score", "renormalise": True, "groups": {**halves, "by": "top2_sum"}}
         switch = {"k": 1, "jitter": 0.01, "softcap": 30.0}
         gshard = {"renormalise": True, "sure_from": 0.5}
-        return [{"renormalise": True}, {"over": "chosen", "bias": True, "correction": "logit"}, v2, v3, switch, gshard]
+        chosen = {"over": "chosen", "bias": True, "correction": "logit"}
+        return [{}, {"renormalise": True}, chosen, v2, v3, switch, gshard]
 
     def choices(self, at: Site) -> float:
         """k."""
