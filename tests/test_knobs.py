@@ -76,8 +76,8 @@ BESIDE: dict[str, dict[str, Any]] = {
     "longrope": {"short_factor": [1.0] * 32, "long_factor": [4.0] * 32, "original_length": 16},
     **{f"experts.capacity.{key}": {"experts": 4, "capacity": {"factor": 1.0}} for key in CAPACITY},
     "experts.capacity.per": {
-        "experts": 4,
-        "router": {"type": "top_k", "groups": {"count": 2, "keep": 1}},
+        "experts": 8,
+        "router": {"type": "top_k", "k": 3, "groups": {"count": 4, "keep": 2}},
         "capacity": {"factor": 0.5},
     },
     "experts.capacity.tokens": {"experts": 4, "capacity": {"tokens": 3}},
