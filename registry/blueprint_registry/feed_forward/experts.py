@@ -111,7 +111,7 @@ class Experts(FeedForward):
             yield Fault(told, "capacity", "leave `capacity` out, or choose another router")
             return
         choices = router.choices(at.child("router", extra={"experts": self.experts}))
-        for fault in capacity.faults(choices, self.experts, router.group_count, router.gives):
+        for fault in capacity.faults(router, choices, self.experts):
             yield replace(fault, at=f"capacity.{fault.at}")
 
     def miniature(self, at: Site) -> Self:

@@ -139,7 +139,8 @@ class TopK(Router):
             told = f"{self.groups.count} groups of {experts} experts have one each, and not a best two"
             return Fault(told, "groups.by", "say `by: max`, or choose fewer groups")
         if self.k > self.groups.keep * size:
-            told = f"{self.groups.keep} groups of {size} experts cannot serve a token with {self.k}"
+            some = "1 group" if self.groups.keep == 1 else f"{self.groups.keep} groups"
+            told = f"{some} of {size} experts cannot serve a token with {self.k}"
             return Fault(told, "groups.keep", f"keep {-(-self.k // size)} groups or more")
         return None
 

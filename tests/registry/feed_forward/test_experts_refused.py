@@ -49,7 +49,7 @@ CASES: dict[str, tuple[str, str, str]] = {
         router:
           k: 3
           groups: {count: 4, keep: «1»}""",
-        "1 groups of 2 experts cannot serve a token with 3",
+        "1 group of 2 experts cannot serve a token with 3",
         "keep 2 groups or more",
     ),
     "groups without a best two": (
@@ -111,7 +111,7 @@ CASES: dict[str, tuple[str, str, str]] = {
         """
         experts: 4
         capacity: {factor: 1, per: «group»}""",
-        "the router has no groups",
+        "router `top_k` has no groups here",
         "say `groups` of a `top_k` router, or `per: expert`",
     ),
     "first choices where there are no others": (
@@ -128,6 +128,47 @@ CASES: dict[str, tuple[str, str, str]] = {
         router: {k: 1, sure_from: «0.5»}""",
         "with k: 1 there is no choice after the first",
         "leave it out, or say `k: 2`",
+    ),
+    "experts that choose under a causal decoder": (
+        """
+        experts: 4
+        router: «expert_choice»""",
+        "here tokens may not depend on later ones, but router `expert_choice` looks ahead: an expert takes the best of "
+        "all tokens, so a later one can push an earlier one out",
+        "say `router: top_k`, in which tokens choose; or use it in an encoder",
+    ),
+    "a capacity beside experts that choose": (
+        """
+        experts: 4
+        router: expert_choice
+        «capacity»: {factor: 1}""",
+        "with router `expert_choice` experts choose as many tokens as they have room for",
+        "leave `capacity` out, or choose another router",
+    ),
+    "sending on what is not weighed": (
+        """
+        experts: 4
+        router: hash
+        capacity: {factor: 1, overflow: «reroute»}""",
+        "router `hash` does not weigh other experts than those it chose",
+        "say `overflow: drop`, or a `top_k` router",
+    ),
+    "a balance of what is not chosen by probability": (
+        """
+        experts: 4
+        router: hash
+        balance: «expert»""",
+        "balance `expert` needs probabilities that experts are chosen by, which router `hash` does not give here",
+        "leave the balance out, or say `router: top_k`",
+    ),
+    "one of several balances": (
+        """
+        experts: 4
+        router: soft
+        balance: [importance, «load»]""",
+        "balance `load` needs the chance of each expert's being chosen under noise, which router `soft` does not give "
+        "here",
+        "say `router: noisy_top_k`, or choose another balance",
     ),
     "a gate on nothing": (
         """
@@ -181,7 +222,8 @@ def test_a_bad_setting_is_refused_where_it_stands(words: str) -> None:
         assert problem.span.line == before.count("\n") + 1
         assert problem.span.column == len(before) - before.rfind("\n")
         assert problem.span.length == len(after.partition("»")[0])
-        assert len(error.problems) == 1 or words == "one expert", str(error)
+        # What is wrong by itself may be wrong beside something else too.
+        assert len(error.problems) == 1 or words in ("one expert", "a capacity beside experts that choose"), str(error)
 
 
 def test_all_experts_for_every_token_are_allowed() -> None:
