@@ -52,6 +52,15 @@ CASES: dict[str, tuple[str, str, str]] = {
         "1 group of 2 experts cannot serve a token with 3",
         "keep 2 groups or more",
     ),
+    "groups too small for the choices, however many are kept": (
+        """
+        experts: 6
+        router:
+          k: 5
+          groups: {count: 3, keep: «2»}""",
+        "2 groups of 2 experts cannot serve a token with 5",
+        "choose a smaller k, or leave `groups` out",
+    ),
     "groups without a best two": (
         """
         experts: 4
