@@ -80,6 +80,13 @@ LATENT = "{block: {attention: {type: latent, heads: 4, kv_rank: 12, nope_dim: 6,
 DENSE = "blocks: {dense: {feed_forward: gated}}"
 SPARSE = "{block: {feed_forward: {type: experts, experts: 4}}}"
 STACKED = "{block: {attention: null, feed_forward: {type: experts, experts: 4, router: soft}}}"
+SWITCH = """expert: {type: mlp, activation: relu}, router: {k: 1, jitter: 0.01}, balance: {type: expert, weight: 0.01},
+    capacity: {factor: 1.25, over: batch}"""
+GSHARD = """expert: {type: mlp, activation: relu}, router: {k: 2, renormalise: true, sure_from: 0.5}, balance: expert,
+    capacity: {factor: 1, keep: first_choices}"""
+DEEPSEEK_V2 = """experts: 16, expert: {d_ff: 8}, shared: {type: gated, d_ff: 16}, balance: expert,
+    router: {k: 3, groups: {count: 4, keep: 2}, scale: 16},
+    capacity: {factor: 1, per: group, over: batch, keep: best, spared: 0.1}"""
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu", "sigmoid", "softplus", "identity")
 SHORT, LONG = "[1, 1, 1, 1, 1, 1, 1, 1]", "[1, 1, 2, 2, 3, 3, 4, 4]"
 
@@ -398,6 +405,34 @@ VOCABULARY: dict[str, list[Item]] = {
         Item("that choose of a batch", *experts("router: {over: batch}", "router: expert_choice"), base="encoder"),
         Item("by the id of a token", *experts("router: hash")),
         Item("by other lots", *experts("router: {seed: 1}", "router: hash")),
+        Item("with a second choice by chance", *experts("router: {sure_from: 0.5}", "router: {renormalise: true}")),
+        Item("as in Switch", *experts(SWITCH)),
+        Item("as in GShard", *experts(GSHARD)),
+        Item("as in DeepSeek-V2, dropping", *experts(DEEPSEEK_V2)),
+    ],
+    "room at experts": [
+        Item("by a factor", *experts("capacity: {factor: 0.5}")),
+        Item("by a number of tokens", *experts("capacity: {tokens: 2}")),
+        Item("in the whole batch", *experts("capacity: {over: batch}", "capacity: {factor: 0.5}")),
+        Item(
+            "by groups",
+            *experts("capacity: {per: group}", "router: {groups: {count: 4, keep: 2}}, capacity: {factor: 0.5}"),
+        ),
+        *(
+            Item(f"for {words}", *experts(f"capacity: {{keep: {keep}}}", "capacity: {factor: 0.5}"))
+            for words, keep in {
+                "first choices ahead of second": "first_choices",
+                "the best choices": "best",
+                "the best tokens": "best_tokens",
+            }.items()
+        ),
+        Item("or where there is room", *experts("capacity: {overflow: reroute}", "capacity: {factor: 1}")),
+        Item(
+            "or where there is room, at inference too",
+            *experts("capacity: {at_inference: true}", "capacity: {factor: 1, overflow: reroute}"),
+        ),
+        Item("that spares sequences", *experts("capacity: {spared: 0.9}", "capacity: {factor: 0.5}")),
+        Item("for each layer its own", *experts("capacity: {factor: 1 / (layer + 1)}")),
     ],
     "head": [
         Item("tied", "{head: {tie: true}}"),
