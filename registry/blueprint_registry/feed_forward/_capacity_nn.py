@@ -1,7 +1,7 @@
 """Room for so many tokens at every expert, computed.
 
-N tokens (batch × length, in order), E experts, K choices of a token, P = N·K, G groups of experts with a room of their
-own, C companies of tokens that compete for it.
+B batch, T tokens, N = B·T, E experts, K choices of a token, P = N·K, G groups of experts with room of their own, C
+companies of tokens that compete for it, R = C·(G + 1) rooms, one a company being that of choices that came to nothing.
 """
 
 from __future__ import annotations
@@ -88,15 +88,15 @@ class _Hall:
     room_C: Tensor
     order_P: Tensor
 
-    def placed(self, expert_NK: Tensor, used_X: Tensor | None = None) -> Tensor:
-        """(N, K), which of these choices find a place, beside so many `used_X` already (`rooms`)."""
+    def placed(self, expert_NK: Tensor, used_R: Tensor | None = None) -> Tensor:
+        """(N, K), which of these choices find a place, beside those `used_R` already."""
         room_NK = self._room_number(expert_NK)
         sorted_P, place_P = room_NK.flatten()[self.order_P].sort(stable=True)
         index_P = torch.arange(len(sorted_P), device=sorted_P.device)
         ahead_P = index_P - torch.searchsorted(sorted_P, sorted_P)
         ahead_NK = torch.empty_like(ahead_P).scatter_(0, self.order_P[place_P], ahead_P).view_as(room_NK)
-        if used_X is not None:
-            ahead_NK = ahead_NK + used_X[room_NK]
+        if used_R is not None:
+            ahead_NK = ahead_NK + used_R[room_NK]
         return ahead_NK < self.room_C[self.company_N1]
 
     def rerouted(self, asked: Routing, served_NK: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,8 +117,8 @@ class _Hall:
             if readable(left_NK) and not left_NK.any():
                 break
             held_NK = torch.where(served_NK, expert_NK, none)
-            used_X = counts(self._room_number(held_NK).flatten(), len(self.room_C) * (self.groups + 1)).long()
-            full_CG = used_X.view(-1, self.groups + 1)[:, :-1] >= self.room_C[:, None]
+            used_R = counts(self._room_number(held_NK).flatten(), len(self.room_C) * (self.groups + 1)).long()
+            full_CG = used_R.view(-1, self.groups + 1)[:, :-1] >= self.room_C[:, None]
             full_NE = full_CG.repeat_interleave(none // self.groups, 1)[self.company_N1[:, 0]]
             closed_NE = torch.zeros(len(held_NK), none + 1, dtype=torch.bool, device=held_NK.device)
             closed_NE = closed_NE.scatter_(1, held_NK, True)[:, :none] | full_NE
@@ -126,7 +126,7 @@ class _Hall:
             nth_NK = (left_NK.cumsum(1) - 1).clamp_min(0)
             next_NK = best_NK.indices.gather(1, nth_NK)
             left_NK = left_NK & (best_NK.values.gather(1, nth_NK) > -torch.inf)
-            won_NK = left_NK & self.placed(torch.where(left_NK, next_NK, none), used_X)
+            won_NK = left_NK & self.placed(torch.where(left_NK, next_NK, none), used_R)
             if readable(won_NK) and not left_NK.any():
                 break
             expert_NK, served_NK = torch.where(won_NK, next_NK, expert_NK), served_NK | won_NK
