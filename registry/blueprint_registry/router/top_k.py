@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Groups(Section):
     """Groups of experts, of which only some may serve a token (DeepSeek-V2, 2024, §2.2.2; DeepSeek-V3, 2024,
     §2.1.2)."""
+
+    formulas: ClassVar[bool] = True
 
     count: PositiveInt
     """How many groups of equal size the experts stand in, in order."""
