@@ -50,8 +50,8 @@ def test_in_training_noise_of_a_learned_size_is_added_and_told(k: int) -> None:
     routing = made(x, flow_of(x))
     torch.manual_seed(7)
     drawn = torch.randn(len(x_ND), EXPERTS).double()
-    clean = x_ND @ made.logits.weight.double().T
-    std = torch.log1p((x_ND @ made.noise.weight.double().T).exp())
+    clean = x_ND @ made.logits.weight.detach().double().T
+    std = torch.log1p((x_ND @ made.noise.weight.detach().double().T).exp())
     h = clean + drawn * std
     torch.testing.assert_close(dense(routing), gates(h, k), rtol=1e-4, atol=1e-5)
     chance = [
