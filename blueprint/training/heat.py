@@ -19,6 +19,8 @@ Values = NDArray[np.float64]
 COLUMNS = 600
 #: Inches: of one number's row, of a part's least and greatest height, between parts, and of a pile of parts.
 ROW, LEAST, MOST, GAP, PILE = 0.13, 0.4, 1.3, 0.1, 8.0
+#: So many piles stand side by side at most; where there are more parts, piles grow.
+PILES = 3
 WIDTH, CURVES = 7.0, 2.4
 
 
@@ -36,7 +38,7 @@ def draw(path: Path, found: Mapping[str, Mapping[str, Series]], title: str) -> N
     figure = Figure(figsize=(WIDTH * across, sum(heights) + 0.4), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
-    bands = np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights))
+    bands: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     for band, (name, each) in zip(bands, piles.items(), strict=False):
         _maps(band, name, each)
     if lines:
@@ -50,7 +52,7 @@ def draw(path: Path, found: Mapping[str, Mapping[str, Series]], title: str) -> N
 def _piles(parts: Mapping[str, Series]) -> list[dict[str, Series]]:
     """The parts in order, in as many piles as keep each of them low."""
     several = {part: series for part, series in parts.items() if series[1].ndim == 2}
-    count = max(1, math.ceil(_height(several) / PILE))
+    count = min(max(1, math.ceil(_height(several) / PILE)), PILES)
     size = math.ceil(len(several) / count)
     items = list(several.items())
     return [dict(items[first : first + size]) for first in range(0, len(items), size)]
@@ -61,7 +63,7 @@ def _height(parts: Mapping[str, Series]) -> float:
 
 
 def _tall(values: Values) -> float:
-    return min(max(values.shape[1] * ROW, LEAST), MOST)
+    return min(max(int(values.shape[1]) * ROW, LEAST), MOST)
 
 
 def _maps(figure: Any, name: str, piles: list[dict[str, Series]]) -> None:
@@ -75,6 +77,7 @@ def _maps(figure: Any, name: str, piles: list[dict[str, Series]]) -> None:
     axes = np.atleast_1d(figure.subplots(1, len(piles)))
     short = _short([part for parts in piles for part in parts])
     last = max(int(steps[-1]) for parts in piles for steps, _ in parts.values())
+    low = max(map(_height, piles)) - GAP
     for one, parts in zip(axes, piles, strict=True):
         top, ticks, labels = 0.0, [], []
         for part, (steps, values) in parts.items():
@@ -88,14 +91,13 @@ def _maps(figure: Any, name: str, piles: list[dict[str, Series]]) -> None:
             where = {"transform": one.get_yaxis_transform(), "rotation": 90, "ha": "center", "va": "center"}
             one.text(-0.075, top + tall / 2, short[part], fontsize=8, **where)
             top += tall + GAP
-        one.set(xlim=(0.5, last + 0.5), ylim=(top - GAP, 0), xlabel="optimizer step")
+        one.set(xlim=(0.5, last + 0.5), ylim=(low, 0), xlabel="optimizer step")
         one.set_yticks(ticks, labels, fontsize=6)
         one.tick_params(axis="y", length=2, pad=1)
         one.spines[:].set_visible(False)
-    told = f"{_words(name)} over the part's mean" if amount else _words(name)
-    bar = figure.colorbar(image, ax=list(axes), extend="max" if amount else "neither", aspect=30, pad=0.02)
-    bar.set_label(told + (" (1: even)" if amount else ""))
-    figure.suptitle(f"{_words(name)}, number by number", fontsize=10)
+    figure.colorbar(image, ax=list(axes), extend="max" if amount else "neither", aspect=30, pad=0.02)
+    told = f"{_words(name)} over the mean of its part (1: even)" if amount else _words(name)
+    figure.suptitle(f"{told}, a row for each number", fontsize=10)
 
 
 def columns(steps: NDArray[np.int64], values: Values, last: int) -> Values:

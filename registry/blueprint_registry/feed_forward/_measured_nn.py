@@ -26,7 +26,7 @@ class Measured(nn.Module):
         self.register_buffer("sums", torch.zeros(experts + 3), persistent=False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         # bfloat16 cannot count past 256.
         self.sums = self.sums.float()
         return self
