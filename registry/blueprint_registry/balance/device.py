@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 @register("device")
 class Device(Balance):
-    """A loss of weight · Σ f′_d P′_d over the router's D groups, each of which stands for a device, with f′_d as D times
-    the share of all choices that fell on its experts and P′_d the sum of their mean probabilities: 1 · weight where all
-    are even (DeepSeek-V2, 2024, eq. 15–17, whose α₂ is the weight).
+    """A loss of weight · Σ f′_d P′_d over the router's D groups, each of which stands for a device, with f′_d the mean
+    of its experts' fᵢ, which is D times the share of all choices that fell on them, and P′_d the sum of their mean
+    probabilities: 1 · weight where all are even (DeepSeek-V2, 2024, eq. 15–17, whose α₂ is the weight).
     """
 
     beside: ClassVar[dict[str, Any]] = {
