@@ -67,11 +67,19 @@ def second(said: str, over: str = "{}") -> tuple[str, str]:
     return f"{{overrides: {{1: {said}}}}}", over
 
 
+def balanced(said: str, router: str = "type: top_k") -> tuple[str, str]:
+    """Said of what balances four experts behind a router, over what balances nothing."""
+    around = f"type: experts, experts: 4, router: {{{router}}}"
+    return feed_forward(f"balance: {said}", around)
+
+
 PARALLEL = "{block: {type: parallel, attention: {heads: 4}}}"
 ABSOLUTE = "{block: {attention: {position: none}}}"
 NARROW = "{embedding: {width: 12, norm: layer, token_types: 2}}"
 YARN = "scaling: {type: yarn, factor: 4, original_length: 64, beta_fast: 4"
 LATENT = "{block: {attention: {type: latent, heads: 4, kv_rank: 12, nope_dim: 6, rope_dim: 4, value_dim: 10}}}"
+GROUPED = "type: top_k, groups: {count: 2, keep: 1}"
+CORRECTED = "type: top_k, score: sigmoid, renormalise: true, correction: score"
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu", "sigmoid", "softplus", "identity")
 SHORT, LONG = "[1, 1, 1, 1, 1, 1, 1, 1]", "[1, 1, 2, 2, 3, 3, 4, 4]"
 
@@ -345,6 +353,19 @@ VOCABULARY: dict[str, list[Item]] = {
         Item("clamp", *feed_forward("clamp: 0.5")),
         Item("up + 1", *feed_forward("up_offset: 1")),
         Item("x·σ(αx)", *feed_forward("activation: {type: swish, alpha: 1.702}")),
+    ],
+    "balances of experts": [
+        Item("DeepSeek-V2's loss per expert", *balanced("{type: expert, weight: 0.003, over: sequence}")),
+        Item("DeepSeek-V2's loss per device", *balanced("{type: device, weight: 0.05}", GROUPED)),
+        Item("DeepSeek-V2's loss of communication", *balanced("{type: communication, weight: 0.02}", GROUPED)),
+        Item("all three", *balanced("[{type: expert, weight: 0.003}, device, communication]", GROUPED)),
+        Item("DeepSeek-V3's, without a loss", *balanced("{type: bias, rate: 0.001}", CORRECTED)),
+        Item(
+            "and a small loss per sequence",
+            *balanced("[bias, {type: expert, weight: 1e-4, over: sequence}]", CORRECTED),
+        ),
+        Item("the router's z-loss", *balanced("{type: z, weight: 0.001}")),
+        Item("over all layers at once", *balanced("{type: expert, over: layers}")),
     ],
     "head": [
         Item("tied", "{head: {tie: true}}"),

@@ -93,9 +93,11 @@ def _maps(figure: Any, name: str, piles: list[dict[str, Series]]) -> None:
             top += tall + GAP
         one.set(xlim=(0.5, last + 0.5), ylim=(low, 0), xlabel="optimizer step")
         one.set_yticks(ticks, labels, fontsize=6)
+        one.xaxis.get_major_locator().set_params(integer=True)
         one.tick_params(axis="y", length=2, pad=1)
         one.spines[:].set_visible(False)
-    figure.colorbar(image, ax=list(axes), extend="max" if amount else "neither", aspect=30, pad=0.02)
+    # As wide as for a low figure, however high this one is.
+    figure.colorbar(image, ax=list(axes), extend="max" if amount else "neither", aspect=7 * low, pad=0.02)
     told = f"{_words(name)} over the mean of its part (1: even)" if amount else _words(name)
     figure.suptitle(f"{told}, a row for each number", fontsize=10)
 
@@ -125,6 +127,7 @@ def _curves(axes: Any, name: str, parts: Mapping[str, Series]) -> None:
         axes.plot(steps, np.mean([values for _, values in parts.values()], 0), color="black", lw=1.8, label="mean")
     axes.set(xlabel="optimizer step", title=_words(name))
     axes.title.set_fontsize(10)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     if len(parts) <= 8:
