@@ -72,6 +72,12 @@ def second(said: str, over: str = "{}") -> tuple[str, str]:
     return f"{{overrides: {{1: {said}}}}}", over
 
 
+def balanced(said: str, router: str = "type: top_k") -> tuple[str, str]:
+    """Said of what balances four experts behind a router, over what balances nothing."""
+    around = f"type: experts, experts: 4, router: {{{router}}}"
+    return feed_forward(f"balance: {said}", around)
+
+
 PARALLEL = "{block: {type: parallel, attention: {heads: 4}}}"
 ABSOLUTE = "{block: {attention: {position: none}}}"
 NARROW = "{embedding: {width: 12, norm: layer, token_types: 2}}"
@@ -87,6 +93,8 @@ GSHARD = """expert: {type: mlp, activation: relu}, router: {k: 2, renormalise: t
 DEEPSEEK_V2 = """experts: 16, expert: {d_ff: 8}, shared: {type: gated, d_ff: 16}, balance: expert,
     router: {k: 3, groups: {count: 4, keep: 2}, scale: 16},
     capacity: {factor: 1, per: group, over: batch, keep: best, spared: 0.1}"""
+GROUPED = "type: top_k, groups: {count: 2, keep: 1}"
+CORRECTED = "type: top_k, score: sigmoid, renormalise: true, correction: score"
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu", "sigmoid", "softplus", "identity")
 SHORT, LONG = "[1, 1, 1, 1, 1, 1, 1, 1]", "[1, 1, 2, 2, 3, 3, 4, 4]"
 
@@ -433,6 +441,19 @@ VOCABULARY: dict[str, list[Item]] = {
         ),
         Item("that spares sequences", *experts("capacity: {spared: 0.9}", "capacity: {factor: 0.5}")),
         Item("for each layer its own", *experts("capacity: {factor: 1 / (layer + 1)}")),
+    ],
+    "balances of experts": [
+        Item("DeepSeek-V2's loss per expert", *balanced("{type: expert, weight: 0.003, over: sequence}")),
+        Item("DeepSeek-V2's loss per device", *balanced("{type: device, weight: 0.05}", GROUPED)),
+        Item("DeepSeek-V2's loss of communication", *balanced("{type: communication, weight: 0.02}", GROUPED)),
+        Item("all three", *balanced("[{type: expert, weight: 0.003}, device, communication]", GROUPED)),
+        Item("DeepSeek-V3's, without a loss", *balanced("{type: bias, rate: 0.001}", CORRECTED)),
+        Item(
+            "and a small loss per sequence",
+            *balanced("[bias, {type: expert, weight: 1e-4, over: sequence}]", CORRECTED),
+        ),
+        Item("the router's z-loss", *balanced("{type: z, weight: 0.001}")),
+        Item("over all layers at once", *balanced("{type: expert, over: layers}")),
     ],
     "head": [
         Item("tied", "{head: {tie: true}}"),

@@ -19,7 +19,8 @@ class Expert(Balance):
     the mean of its probabilities: 1 · weight where all are even (Fedus et al., 2021, eq. 4–6; DeepSeek-V2, 2024,
     eq. 12–14).
 
-    Where papers count choices without dividing by their number k, the weight here is k times theirs.
+    DeepSeek's α₁ is the weight; where choices are counted without dividing by their number k, as by the transformers
+    library's `router_aux_loss_coef`, the weight here is k times theirs.
     """
 
     weight: PositiveFloat = 0.01
