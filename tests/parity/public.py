@@ -19,7 +19,6 @@ from torch import Tensor, nn
 #: What waits for mixtures of experts.
 EXPERTS = {
     "afmoe",
-    "gpt_oss",
     "llama4_text",
     "switch_transformers",
 }

@@ -22,8 +22,9 @@ VARIANTS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("e
 #: Those whose library adds a loss of uneven experts, from layers taken together.
 BALANCED = [
     name
-    for name in ("mixtral", "qwen2_moe", *VARIANTS)
-    if name.startswith(("mixtral", "qwen2_moe")) and name != "mixtral, one expert"
+    for name in ("mixtral", "qwen2_moe", "gpt_oss", *VARIANTS)
+    if name.startswith(("mixtral", "qwen2_moe", "gpt_oss"))
+    and name not in ("mixtral, one expert", "gpt_oss, one expert")
 ]
 
 
