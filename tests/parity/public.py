@@ -19,7 +19,6 @@ from torch import Tensor, nn
 #: What waits for mixtures of experts.
 EXPERTS = {
     "afmoe",
-    "llama4_text",
     "switch_transformers",
 }
 

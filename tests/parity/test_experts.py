@@ -87,7 +87,8 @@ class TestVariants(Checks):
 def test_the_loss_of_uneven_experts_is_the_librarys(name: str, tmp_path: Path) -> None:
     theirs = variant(name) if name in VARIANTS else public(name)
     case = imported(theirs, tmp_path)
-    weight = theirs.model.config.router_aux_loss_coef
+    config: Any = theirs.model.config
+    weight = config.router_aux_loss_coef
     keep = torch.ones_like(theirs.inputs["input_ids"])
     padded = keep.clone()
     padded[1, -9:] = 0
@@ -107,7 +108,8 @@ def test_a_loss_that_counts_for_nothing_is_left_out(tmp_path: Path) -> None:
 def test_what_deepseek_v2_was_trained_with_is_its_papers(tmp_path: Path) -> None:
     """The code that its checkpoints first came with: choices by sequence, over what even ones would be."""
     theirs = public("deepseek_v2")
-    theirs.model.config.aux_loss_alpha = 0.003  # type: ignore[union-attr]
+    config: Any = theirs.model.config
+    config.aux_loss_alpha = 0.003
     ours: Any = imported(theirs, tmp_path).ours
     routed: list[tuple[torch.Tensor, torch.Tensor]] = []
     for layer in ours.layers[1:]:
