@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 #: What waits for mixtures of experts.
 EXPERTS = {
-    "afmoe",
     "switch_transformers",
 }
 
