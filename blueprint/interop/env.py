@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -170,21 +170,6 @@ class Env:
                 raise self._located(leaf, fault, 0) from None
             for expression in found:
                 self._touch(expression, set())
-
-    def speaks_of(self, node: Scalar, letters: Collection[str]) -> bool:
-        """Whether an expression, or a name of `let` that it needs, has one of the letters in it."""
-        text, seen = str(node.value), set[str]()
-        found = [each for _, _, each in expressions(text)] if _OPEN in text else [parse(text)]
-        while found:
-            for name in found.pop().names():
-                first = str(name.steps[0])
-                if first in letters:
-                    return True
-                if first in self.let.entries and first not in seen:
-                    seen.add(first)
-                    texts = [leaf.value for _, leaf in leaves(self.let.entries[first].value)]
-                    found += [each for one in texts if isinstance(one, str) for _, _, each in expressions(one)]
-        return False
 
     def _evaluate(self, expression: Expression) -> Any:
         """The value; what is mentioned in parts that did not decide it counts as read, too."""

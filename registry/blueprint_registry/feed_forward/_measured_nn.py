@@ -40,7 +40,7 @@ class Measured(nn.Module):
             self.entropy += torch.where(keep_N, entropy_N, 0.0).sum()
 
     @torch.no_grad()
-    def settle(self, everyone: Callable[[Tensor], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    def take(self, everyone: Callable[[Tensor], Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """The load (E,), and the statistics of all processes since the last time; begins anew.
 
         `load` is each expert's over the mean (1: even), `max_violation` the highest of them less 1 (Wang et al., 2024,

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from blueprint.ops import Flow, Groups, Linear, Routing, dispatch, merge_terms, run_stacked, stack
+from blueprint_registry.feed_forward._capacity_nn import Places
 from blueprint_registry.feed_forward._measured_nn import Measured
 
 if TYPE_CHECKING:
@@ -25,22 +26,29 @@ class ExpertsFeedForward(nn.Module):
     def __init__(self, said: Experts, at: Site) -> None:
         super().__init__()
         self.said = said
-        built = [(site, part.build(site)) for _, part, site in said.parts(at)]
+        parts = list(said.parts(at))
+        built = [(site, part.build(site)) for _, part, site in parts]
         made = {site.path.removeprefix(f"{at.path}."): part for site, part in built}
         self.router: Any = made["router"]
         self.experts = stack(made["experts"], said.experts)
+        routed = next(site for name, _, site in parts if name == "router")
         for module in self.experts.modules():
             # Of what experts hold, a token meets so many in all.
-            module.active_share = said.router.choices(at) / said.experts  # type: ignore[assignment]
+            module.active_share = said.router.choices(routed) / said.experts  # type: ignore[assignment]
         self.shared = made.get("shared")
         self.shared_gate = Linear(at.width, 1, bias=False) if said.shared_gate else None
         self.balances = nn.ModuleList(part for name, part in made.items() if name.startswith("balance"))
+        self.places = None
+        if said.capacity is not None:
+            self.places = Places(said.capacity, said.router.choices(routed), said.experts, said.router.group_count)
         self.measured = Measured(said.experts)
+        #: Whether a token's experts are chosen without a look at later tokens.
+        self.incremental = "looks_ahead" not in said.router.traits
 
     def forward(self, x_BTD: Tensor, flow: Flow) -> tuple[Tensor, dict[str, Tensor]]:
         """Route, serve, and while a model learns balance and measure."""
         asked: Routing = self.router(x_BTD, flow).kept(flow.keep_BT)
-        routing = asked
+        routing = asked if self.places is None else self.places(asked, flow, getattr(self.router, "weigh", None))
         terms: dict[str, Tensor] = {}
 
         def run(x_RD: Tensor, token_R: Tensor, groups: Groups) -> Tensor:
@@ -64,7 +72,7 @@ class ExpertsFeedForward(nn.Module):
     @torch.no_grad()
     def settle(self, everyone: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """After an optimizer step: balances adjust the router by the load; what was measured, and begins anew."""
-        load_E, statistics = self.measured.settle(everyone)
+        load_E, statistics = self.measured.take(everyone)
         for balance in self.balances:
             adjust = getattr(balance, "adjust", None)
             if adjust is not None:

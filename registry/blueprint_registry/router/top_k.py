@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -38,6 +39,10 @@ class TopK(Router):
     """What the softmax is taken over: `all` experts, before choosing, or the `chosen` ones' logits (GPT-OSS)."""
     renormalise: bool = False
     """Whether the weights of the chosen are divided by their sum."""
+    sure_from: Annotated[float, Field(gt=0, le=1)] | None = None
+    """While training, a choice after a token's first is made by chance: surely from this weight on, and with a chance
+    of weight / `sure_from` below it (Lepikhin et al., 2020, *GShard*, §2.2: 0.5, with `renormalise`). The weights are
+    those of all k, `scale` aside: what is left is not divided by its sum again. null: all are made."""
     scale: PositiveFloat = 1.0
     """What the weights are multiplied by in the end."""
     bias: bool = False
@@ -74,6 +79,12 @@ class TopK(Router):
             return Fault(told, "correction", "say `correction: logit`, or leave `over` out")
         return None
 
+    @rule("k", "sure_from")
+    def _has_a_second_choice(k: int, sure_from: float | None) -> Faults:
+        if k == 1 and sure_from is not None:
+            return Fault("with k: 1 there is no choice after the first", "sure_from", "leave it out, or say `k: 2`")
+        return None
+
     @rule("groups")
     def _leaves_a_group_out(groups: Groups | None) -> Faults:
         if groups is not None and groups.keep >= groups.count:
@@ -83,12 +94,14 @@ class TopK(Router):
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Mixtral's, GPT-OSS's, DeepSeek-V2's and -V3's, Switch's with a bounded logit."""
+        """Qwen2-MoE's, Mixtral's, GPT-OSS's, DeepSeek-V2's and -V3's, Switch's with a bounded logit, GShard's."""
         halves = {"count": 2, "keep": 1}
         v2 = {"groups": halves, "scale": 1.5}
         v3 = {"score": "sigmoid", "correction": "score", "renormalise": True, "groups": {**halves, "by": "top2_sum"}}
         switch = {"k": 1, "jitter": 0.01, "softcap": 30.0}
-        return [{"renormalise": True}, {"over": "chosen", "bias": True, "correction": "logit"}, v2, v3, switch]
+        gshard = {"renormalise": True, "sure_from": 0.5}
+        chosen = {"over": "chosen", "bias": True, "correction": "logit"}
+        return [{}, {"renormalise": True}, chosen, v2, v3, switch, gshard]
 
     def choices(self, at: Site) -> float:
         """k."""
@@ -96,8 +109,9 @@ class TopK(Router):
 
     @property
     def gives(self) -> frozenset[str]:
-        """Probabilities and logits, and a correction where it has one."""
-        return super().gives | ({"correction"} if self.correction else set()) | ({"groups"} if self.groups else set())
+        """Probabilities and logits, weights of other choices, and a correction and groups where it has them."""
+        more = {"weigh": True, "correction": self.correction, "groups": self.groups}
+        return super().gives | {name for name, there in more.items() if there}
 
     @property
     def group_count(self) -> int | None:
@@ -110,25 +124,29 @@ class TopK(Router):
             return self.k + 1
         return self.groups.count * max(2, -(-self.k // self.groups.keep))
 
-    def check(self, at: Site) -> Faults:
+    def check(self, at: Site) -> Iterator[Fault]:
         """There are as many experts as are asked for, in groups of equal size that can serve them all."""
         experts = at.extra["experts"]
         if self.k > experts:
-            return Fault(f"{self.k} experts cannot be chosen of {experts}", "k", f"choose k from 1 to {experts}")
+            yield Fault(f"{self.k} experts cannot be chosen of {experts}", "k", f"choose k from 1 to {experts}")
         if self.groups is None:
-            return None
-        if experts % self.groups.count:
+            return
+        count, keep = self.groups.count, self.groups.keep
+        if experts % count:
             divisors = [n for n in range(2, experts + 1) if experts % n == 0]
-            told = f"{experts} experts do not divide into {self.groups.count} groups"
-            return Fault(told, "groups.count", f"choose from {', '.join(map(str, divisors))}")
-        size = experts // self.groups.count
+            told = f"{experts} experts do not divide into {count} groups"
+            yield Fault(told, "groups.count", f"choose from {', '.join(map(str, divisors))}")
+            return
+        size = experts // count
         if self.groups.by == "top2_sum" and size < 2:
-            told = f"{self.groups.count} groups of {experts} experts have one each, and not a best two"
-            return Fault(told, "groups.by", "say `by: max`, or choose fewer groups")
-        if self.k > self.groups.keep * size:
-            told = f"{self.groups.keep} groups of {size} experts cannot serve a token with {self.k}"
-            return Fault(told, "groups.keep", f"keep {-(-self.k // size)} groups or more")
-        return None
+            told = f"{count} groups of {experts} experts have one each, and not a best two"
+            yield Fault(told, "groups.by", "say `by: max`, or choose fewer groups")
+        if keep * size < self.k <= experts:
+            some = "1 group" if keep == 1 else f"{keep} groups"
+            told = f"{some} of {size} experts cannot serve a token with {self.k}"
+            least = -(-self.k // size)
+            fix = f"keep {least} groups or more" if least < count else "choose a smaller k, or leave `groups` out"
+            yield Fault(told, "groups.keep", fix)
 
     def build(self, at: Site) -> TopKRouter:
         """The module."""
