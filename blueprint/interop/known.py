@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
-from blueprint.interop.env import HF, Env
-from blueprint.interop.expression import Expression, ExpressionFault, Name
+from blueprint.interop.config import Path_
+from blueprint.interop.env import HF, Env, expressions
+from blueprint.interop.expression import Expression, ExpressionFault, Name, parse
 from blueprint.interop.numeric import alike
 from blueprint.interop.value import Operation, Tree
+from blueprint.tree import leaves
 
 
 def evaluated(tree: Tree, env: Env) -> Any:
@@ -41,3 +44,17 @@ def says(tree: Tree, target: Any, env: Env) -> bool:
 def constant(tree: Tree) -> bool:
     """Whether it comes to the same whatever the config."""
     return next(Expression("", tree, 0).names(), None) is None
+
+
+def paths(text: str, env: Env) -> Iterator[Path_]:
+    """The fields of the config that an expression needs, by itself and by names of `let`; raises `ExpressionFault`."""
+    waiting, seen = [parse(text)], set[str]()
+    while waiting:
+        for name in waiting.pop().names():
+            first = str(name.steps[0])
+            if first == HF and len(name.steps) > 1:
+                yield name.path(env)[1:]
+            elif first in env.let.entries and first not in seen:
+                seen.add(first)
+                texts = [leaf.value for _, leaf in leaves(env.let.entries[first].value)]
+                waiting += [each for one in texts if isinstance(one, str) for _, _, each in expressions(one)]

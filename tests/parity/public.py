@@ -16,11 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: What waits for mixtures of experts.
-EXPERTS = {
-    "switch_transformers",
-}
-
 
 @cache
 def entries() -> dict[str, dict[str, Any]]:
