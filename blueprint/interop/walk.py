@@ -7,9 +7,10 @@ from typing import Any
 
 from blueprint.interop.config import Config, FamilyError, Path_
 from blueprint.interop.env import Env
-from blueprint.interop.expression import said, same
+from blueprint.interop.expression import ExpressionFault, said, same
 from blueprint.interop.family import Family
 from blueprint.interop.invert import Conflict, Inverter
+from blueprint.interop.known import paths
 from blueprint.interop.template import CASE, ELSE, IF, OMIT, THEN, USE
 from blueprint.interop.view import View
 from blueprint.plan import Plan
@@ -40,6 +41,8 @@ class Walk:
         self.env = Env(self.view, family.let)
         holder.append(self.env)
         self.inverter = Inverter(self.assign, family.let)
+        # What has to hold in which layer, for each `$if` that was met.
+        self.asked: list[tuple[Scalar, Env, bool]] = []
 
     def model(self, proven: Plan) -> None:
         """Go through the template of the model, once for each stack, beside what a plan says."""
@@ -70,9 +73,41 @@ class Walk:
 
     def layers(self, node: Node, blocks: list[Any], numbers: dict[str, Any]) -> None:
         """Go through the template of a block once for each layer."""
+        self.asked.clear()
         for index, block in enumerate(blocks):
             layer = self.env.with_(i=index, n=len(blocks))
             self.loose(node, block, layer, {**numbers, "layer": index})
+        for each in {id(condition): condition for condition, _, _ in self.asked}.values():
+            self.search([(env, wanted) for condition, env, wanted in self.asked if condition is each], each)
+
+    def search(self, wanted: list[tuple[Env, bool]], condition: Scalar) -> None:
+        """Find by trying a number that chooses layers, as the 2 of every second one: from remainders nothing leads
+        back."""
+
+        def holds() -> bool:
+            return all(self.current(condition, env.with_()) is each for env, each in wanted)
+
+        try:
+            fields = [] if holds() else list(paths(str(condition.value), wanted[0][0]))
+        except ExpressionFault:
+            return
+        before = copy.deepcopy(self.config)
+        for field in fields:
+            for number in range(1, self.depth + 1) if self.countable(field) else ():
+                put(self.config, field, number)
+                if holds():
+                    return
+            self.config.clear()
+            self.config.update(copy.deepcopy(before))
+
+    def countable(self, field: Path_) -> bool:
+        """Whether a field may be a number that nothing has been solved for."""
+        if field in self.inverter.solved or not all(isinstance(step, str) for step in field):
+            return False
+        try:
+            return type(self.view.get(field)[0]) is int
+        except LookupError:
+            return False
 
     def assign(self, path: Path_, value: Any) -> None:
         """Say a field, unless the config comes to the value already."""
@@ -156,10 +191,11 @@ class Walk:
         """Whether a node can come to a target; what it would say is said if so, and nothing if not."""
         if node is None or (isinstance(node, Scalar) and node.value == OMIT):
             return target is None
-        before = copy.deepcopy(self.config)
+        before, asked = copy.deepcopy(self.config), len(self.asked)
         try:
             self.node(node, target, env, numbers)
         except (Conflict, FamilyError):
+            del self.asked[asked:]
             self.config.clear()
             self.config.update(before)
             return False
@@ -173,7 +209,10 @@ class Walk:
         order = sorted(branches, key=lambda each: (target is None and each[1] is not None, each[0] != bool(now)))
         for wanted, branch in order:
             if self.tried(branch, target, env, numbers):
-                self.inverter.expression(node.entries[IF].value, wanted, env)
+                said = node.entries[IF].value
+                self.inverter.expression(said, wanted, env)
+                if isinstance(said, Scalar) and isinstance(said.value, str) and "${" not in said.value:
+                    self.asked.append((said, env, wanted))
                 return
         raise Conflict
 

@@ -16,17 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-#: What waits for mixtures of experts.
-EXPERTS = {
-    "afmoe",
-    "deepseek_v2",
-    "deepseek_v3",
-    "gpt_oss",
-    "llama4_text",
-    "qwen2_moe",
-    "switch_transformers",
-}
-
 
 @cache
 def entries() -> dict[str, dict[str, Any]]:

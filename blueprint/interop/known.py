@@ -1,0 +1,60 @@
+"""What an expression comes to as the config is now, and whether it needs the config at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from blueprint.interop.config import Path_
+from blueprint.interop.env import HF, Env, expressions
+from blueprint.interop.expression import Expression, ExpressionFault, Name, parse
+from blueprint.interop.numeric import alike
+from blueprint.interop.value import Operation, Tree
+from blueprint.tree import leaves
+
+
+def evaluated(tree: Tree, env: Env) -> Any:
+    """The value of a parsed expression; raises `ExpressionFault`."""
+    return Expression("", tree, 0).evaluate(env)
+
+
+def has(name: Name, env: Env) -> bool:
+    """Whether a field has a value, its own or a default."""
+    try:
+        return evaluated(name, env) is not None
+    except ExpressionFault:
+        return False
+
+
+def fields(tree: Tree) -> list[Name]:
+    """The fields of the config that an expression names."""
+    return [name for name in Expression("", tree, 0).names() if name.steps[0] == HF]
+
+
+def says(tree: Tree, target: Any, env: Env) -> bool:
+    """Whether a field, or one of those that are chosen between, has a value already."""
+    if isinstance(tree, Operation) and tree.sign == "if":
+        return any(says(each, target, env) for each in (tree.inner[0], tree.inner[2]))
+    try:
+        return not constant(tree) and alike(evaluated(tree, env), target)
+    except ExpressionFault:
+        return False
+
+
+def constant(tree: Tree) -> bool:
+    """Whether it comes to the same whatever the config."""
+    return next(Expression("", tree, 0).names(), None) is None
+
+
+def paths(text: str, env: Env) -> Iterator[Path_]:
+    """The fields of the config that an expression needs, by itself and by names of `let`; raises `ExpressionFault`."""
+    waiting, seen = [parse(text)], set[str]()
+    while waiting:
+        for name in waiting.pop().names():
+            first = str(name.steps[0])
+            if first == HF and len(name.steps) > 1:
+                yield name.path(env)[1:]
+            elif first in env.let.entries and first not in seen:
+                seen.add(first)
+                texts = [leaf.value for _, leaf in leaves(env.let.entries[first].value)]
+                waiting += [each for one in texts if isinstance(one, str) for _, _, each in expressions(one)]
