@@ -193,31 +193,11 @@ class Inverter:
             except ExpressionFault:
                 return
 
-    def _less(self, tree: Operation, target: Any, env: Env) -> None:
-        """A whole number's bound, moved as little as turns the comparison (`i < hf.first_dense`)."""
-        left, right = tree.inner
-        flipped = not _fields(right)
-        known, bound = (right, left) if flipped else (left, right)
-        if _fields(known):
-            return
-        try:
-            value = _evaluated(known, env)
-        except ExpressionFault:
-            return
-        # As `value sign bound`: whether the bound has to lie above the value, and whether it may be it.
-        sign = _FLIPPED[tree.sign] if flipped else tree.sign
-        sign = sign if target else _NEGATED[sign]
-        if isinstance(value, int):
-            self.tree(bound, value + {"<": 1, "<=": 0, ">": -1, ">=": 0}[sign], env)
-
     def _in(self, tree: Operation, target: Any, env: Env) -> None:
-        """A list with an item more or fewer."""
+        """A list with an item more or fewer, that of a layer (`i in hf.dense_layers`) or any other."""
         item, whole = tree.inner
-        if _fields(item):
-            return
-        try:
-            value = _evaluated(item, env)
-        except ExpressionFault:
+        value = self._here(item, env)
+        if value is None:
             return
         try:
             known = _evaluated(whole, env)
@@ -226,6 +206,20 @@ class Inverter:
         known = known if isinstance(known, list) else []
         wanted = (tree.sign == "in") == bool(target)
         self.tree(whole, [*known, value] if wanted else [each for each in known if not same(each, value)], env)
+
+    def _less(self, tree: Operation, target: Any, env: Env) -> None:
+        """A bound that falls before or after a layer: `i < hf.dense_layers`."""
+        left, right = tree.inner
+        layer = self._here(left, env)
+        if not isinstance(layer, int) or isinstance(layer, bool) or not isinstance(right, Name):
+            return
+        self.tree(right, layer + _BEYOND[tree.sign][bool(target)], env)
+
+    def _here(self, tree: Tree, env: Env) -> Any:
+        """What an expression comes to whatever the config, in this layer; None where it needs the config."""
+        names = Expression("", tree, 0).names()
+        known = all(isinstance(env.names.get(str(name.steps[0])), int | str) for name in names)
+        return _evaluated(tree, env) if known else None
 
     def _len(self, tree: Operation, target: Any, env: Env) -> None:
         """A map of so many labels, named by their numbers."""
@@ -256,8 +250,9 @@ class Inverter:
             return False
 
 
-_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
+#: How far from a layer a bound has to be for a comparison with it just not to hold, and just to hold.
+_BEYOND = {"<": (0, 1), "<=": (-1, 0), ">": (0, -1), ">=": (1, 0)}
+
 _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
     "default": Inverter._default,
     "if": Inverter._if,
@@ -266,10 +261,10 @@ _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
     "or": Inverter._all,
     "==": Inverter._equal,
     "!=": Inverter._equal,
-    **dict.fromkeys(("<", "<=", ">", ">="), Inverter._less),
     "len": Inverter._len,
     "in": Inverter._in,
     "not in": Inverter._in,
+    **dict.fromkeys(_BEYOND, Inverter._less),
     **dict.fromkeys(("*", "/", "//", "+", "-"), Inverter._product),
 }
 

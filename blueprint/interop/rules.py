@@ -226,12 +226,12 @@ def _bind_rule(rule: Rule, env: Env, names: Sequence[str], out: Binding) -> None
 
 
 def _places(rule: Rule, env: Env, names: Sequence[str]) -> list[Env]:
-    """Where a rule that met no name of ours might have: with its letter as the numbers that stand in its place."""
+    """Where a rule that met no name of ours might have: with its letters as the numbers that stand in their place."""
     letters = rule.ours[0].letters
-    if rule.when is None or len(letters) != 1:
+    if rule.when is None or not letters:
         return [env]
     numbers = {number for template in rule.ours for name in names if (number := template.number(name)) is not None}
-    return [env.with_(**{letter: number}) for letter in letters for number in sorted(numbers)] or [env]
+    return [env.with_(**dict.fromkeys(letters, number)) for number in sorted(numbers or {0})]
 
 
 def _with_letters(name: str, like: Template) -> str:

@@ -1,0 +1,111 @@
+"""Families with experts in other shapes than the public ones, and what the library computes to keep experts even."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+import blueprint as bp
+from blueprint.interop.family import read_family
+from blueprint.interop.solve import solve
+from tests.parity.checks import WORST, Case, Checks, agree, imported
+from tests.parity.public import entries, made, public
+
+NEAR, ALL = "sliding_attention", "full_attention"
+
+#: Public families with other settings: what differs from the public entry.
+VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
+    "mixtral, windows": ("mixtral", {"sliding_window": 8, "head_dim": 20, "num_local_experts": 6}),
+    "mixtral, one expert": ("mixtral", {"num_experts_per_tok": 1, "hidden_size": 40, "router_aux_loss_coef": 0.0}),
+    "qwen2_moe, dense where said": (
+        "qwen2_moe",
+        {"mlp_only_layers": [0, 3], "decoder_sparse_step": 1, "norm_topk_prob": True, "router_aux_loss_coef": 0.02},
+    ),
+    "qwen2_moe, experts in all": (
+        "qwen2_moe",
+        {"decoder_sparse_step": 1, "num_experts_per_tok": 1, "qkv_bias": False, "tie_word_embeddings": True},
+    ),
+    "qwen2_moe, windows": ("qwen2_moe", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 3}),
+}
+#: Those whose library adds a loss of uneven experts, from layers taken together.
+BALANCED = [name for name in ("mixtral", "qwen2_moe", *VARIANTS) if name != "mixtral, one expert"]
+
+
+def variant(name: str) -> Case | Any:
+    base, changed = VARIANTS[name]
+    entry = copy.deepcopy(entries()[base])
+    entry["config"].update(changed)
+    random = torch.Generator().manual_seed(17)
+    entry["inputs"] = {
+        key: torch.randint(3, 100, (2, 20 if key == "decoder_input_ids" else 26), generator=random).tolist()
+        for key in entry["inputs"]
+    }
+    return made(name, entry)
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    return imported(variant(request.param), tmp_path_factory.mktemp("family"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def summary() -> Iterator[None]:
+    """Print the largest difference."""
+    yield
+    far = {name: WORST[name] for name in VARIANTS if name in WORST}
+    if far:
+        name = max(far, key=far.__getitem__)
+        print(f"\nvariants in parity: {len(far)} of {len(VARIANTS)}; largest |Δlogit| {far[name]:.1e} σ ({name})")
+
+
+class TestVariants(Checks):
+    """Everything that holds of families, of these."""
+
+    @torch.no_grad()
+    def test_logits_agree_where_rows_are_padded_in_front(self, case: Case) -> None:
+        theirs = case.theirs
+        if theirs.kind != "causal":
+            return
+        ids = theirs.inputs["input_ids"]
+        keep = torch.ones_like(ids)
+        keep[1, :7] = 0
+        expected = theirs.run(theirs.model, attention_mask=keep, position_ids=(keep.cumsum(1) - 1).clamp_min(0))
+        found = theirs.run(case.ours, attention_mask=keep)
+        agree(case, found[keep.bool()], expected[keep.bool()])
+
+    @torch.no_grad()
+    def test_one_token_agrees(self, case: Case) -> None:
+        one = {name: ids[:1, :1] for name, ids in case.theirs.inputs.items()}
+        agree(case, case.theirs.run(case.ours, one), case.theirs.run(case.theirs.model, one))
+
+    def test_a_config_of_it_is_had_from_the_spec_alone(self, case: Case) -> None:
+        """What the family says of the model was solved for, and fills to the same plan."""
+        family = json.loads((case.written / "import.json").read_text())["family"]
+        spec = bp.load(case.written / "spec.yaml")
+        assert solve(spec, read_family(family)).plan.hash == bp.plan(spec).hash
+
+
+@pytest.mark.parametrize("name", BALANCED)
+def test_the_loss_of_uneven_experts_is_the_librarys(name: str, tmp_path: Any) -> None:
+    theirs = variant(name) if name in VARIANTS else public(name)
+    case = imported(theirs, tmp_path)
+    weight = theirs.model.config.router_aux_loss_coef  # type: ignore[union-attr]
+    keep = torch.ones_like(theirs.inputs["input_ids"])
+    padded = keep.clone()
+    padded[1, -9:] = 0
+    for mask in (keep, padded):
+        expected = theirs.model(**theirs.inputs, attention_mask=mask, output_router_logits=True).aux_loss
+        found = case.ours(**theirs.inputs, attention_mask=mask).terms["balance_loss"]
+        torch.testing.assert_close(found / weight, expected, rtol=2e-6, atol=0)
+        if name not in VARIANTS and mask is keep:
+            assert found.item() / weight == pytest.approx(theirs.entry["aux_loss"], rel=1e-5)
+
+
+def test_a_loss_that_counts_for_nothing_is_left_out(tmp_path: Any) -> None:
+    case = imported(variant("mixtral, one expert"), tmp_path)
+    assert "balance_loss" not in case.ours(**case.theirs.inputs).terms
