@@ -98,6 +98,14 @@ def test_a_rule_that_does_not_hold_is_not_there(tmp_path: Path) -> None:
         moved(tmp_path, rules.replace("hf.bias", "not hf.bias"))
 
 
+def test_a_rule_for_some_layers_is_held_against_those_layers(tmp_path: Path) -> None:
+    """Where none is of its kind it is not there; where one is, its name has to be right."""
+    of_none = "  layers.{i}.down.weight: {from: 'h.{i}.down', when: \"hf.kinds[i] == 'c'\"}\n"
+    assert pairs(moved(tmp_path, GOOD + of_none)) == pairs(moved(tmp_path, GOOD))
+    with pytest.raises(FamilyError, match="no parameter of this model is called"):
+        moved(tmp_path, GOOD + of_none.replace("'c'", "'b'"))
+
+
 def test_of_several_rules_for_a_tensor_those_that_hold_are_there(tmp_path: Path) -> None:
     both = "[{from: b.{i}.up, when: hf.bias}, {from: 'h.{i}.up', when: not hf.bias}]"
     rules = GOOD.replace(": h.{i}.up", ": " + both.replace("from: b.{i}.up", "from: 'b.{i}.up'"))

@@ -192,6 +192,20 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 class TestMoreExperts(Checks):
     """Everything that holds of families, of these."""
 
+    def test_the_loss_of_uneven_experts_agrees(self, case: Case) -> None:
+        """Where it is of the shares that route; with a correction theirs counts what would be chosen without."""
+        terms = case.ours(case.theirs.inputs["input_ids"]).terms
+        config: Any = case.theirs.model.config
+        routers = [module for name, module in case.ours.named_modules() if name.endswith("feed_forward.router")]
+        corrected = any(router.correction is not None for router in routers)
+        if "balance_loss" not in terms or corrected:
+            assert corrected or not getattr(config, "router_aux_loss_coef", 0) or routers[0].said.score == "sigmoid"
+            return
+        ffn = getattr(config, "ffn_config", None)
+        weight = config.router_aux_loss_coef if ffn is None else ffn.moe_loss_weight
+        theirs: Any = case.theirs.model(**case.theirs.inputs, output_router_logits=True)
+        assert terms["balance_loss"].item() == pytest.approx(weight * theirs.aux_loss.item(), rel=1e-5)
+
     def test_a_config_of_it_is_had_from_the_spec_alone(self, case: Case) -> None:
         """What the family says of the model was solved for, and fills to the same plan."""
         if case.theirs.name in ONE_WAY:
