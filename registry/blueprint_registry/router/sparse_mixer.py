@@ -25,8 +25,8 @@ class SparseMixer(Router):
     k: PositiveInt = 2
     """How many experts serve a token."""
     jitter: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """How close is close: the best logit less an expert's is at most 2 · jitter times the larger of the expert's size and
-    the best logit."""
+    """How close is close: an expert's logit is below the best by at most 2 · jitter of its own size, or of the best if
+    that is larger."""
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
