@@ -10,6 +10,7 @@ from blueprint import arithmetic
 from blueprint.interop.config import FamilyError, Path_
 from blueprint.interop.env import HF, Bound, Env, expressions
 from blueprint.interop.expression import Expression, ExpressionFault, Name, parse, same
+from blueprint.interop.known import constant, evaluated, fields, has, says
 from blueprint.interop.numeric import alike, counterpart, root, rounded
 from blueprint.interop.value import Literal, Operation, Tree
 from blueprint.tree import Map, Node, Scalar, plain
@@ -102,7 +103,7 @@ class Inverter:
             self.name(tree, target, env)
             return
         try:
-            if alike(_evaluated(tree, env), target):
+            if alike(evaluated(tree, env), target):
                 return
         except ExpressionFault:
             pass
@@ -136,7 +137,7 @@ class Inverter:
             if not keys:
                 raise Conflict
             try:
-                now = _evaluated(name.steps[1], env)
+                now = evaluated(name.steps[1], env)
             except ExpressionFault:
                 now = None
             if now not in keys:
@@ -146,29 +147,30 @@ class Inverter:
 
     def _default(self, tree: Operation, target: Any, env: Env) -> None:
         name, other = tree.inner
+        if not isinstance(name, Name):
+            return
         try:
-            unsaid = _evaluated(other, env)
+            left_out = alike(evaluated(other, env), target) and not env.said(name.path(env))
         except ExpressionFault:
-            unsaid = ...
-        if isinstance(name, Name) and not (
-            unsaid is not ... and alike(unsaid, target) and not env.said(name.path(env))
-        ):
+            left_out = False
+        # A field that the family has a default for is not left out by saying nothing.
+        if not left_out or has(name, env):
             self.name(name, target, env)
 
     def _if(self, tree: Operation, target: Any, env: Env) -> None:
         then, condition, other = tree.inner
         try:
-            holds = bool(_evaluated(condition, env))
+            holds = bool(evaluated(condition, env))
         except ExpressionFault:
             holds = True
         # A field that says it outright is better than a rule that happens to give it.
-        said = then.inner[0] if isinstance(then, Operation) and then.sign == "len" else then
-        if not holds and isinstance(said, Name) and said.steps[0] == HF and not _says(other, target, env):
+        said = then.inner[_SAYS[then.sign]] if isinstance(then, Operation) and then.sign in _SAYS else then
+        if not holds and isinstance(said, Name) and said.steps[0] == HF and not says(other, target, env):
             holds = True
             self.tree(condition, True, env)
         # What says something else for certain was not chosen.
         sides = {True: then, False: other}
-        if _constant(sides[holds]) and not alike(_evaluated(sides[holds], env), target):
+        if constant(sides[holds]) and not alike(evaluated(sides[holds], env), target):
             holds = not holds
             self.tree(condition, holds, env)
         try:
@@ -189,7 +191,7 @@ class Inverter:
         left, right = tree.inner
         if (tree.sign == "==") == bool(target):
             try:
-                self.tree(left, _evaluated(right, env), env)
+                self.tree(left, evaluated(right, env), env)
             except ExpressionFault:
                 return
 
@@ -200,12 +202,13 @@ class Inverter:
         if value is None:
             return
         try:
-            known = _evaluated(whole, env)
+            known = evaluated(whole, env)
         except ExpressionFault:
             known = None
         known = known if isinstance(known, list) else []
         wanted = (tree.sign == "in") == bool(target)
-        self.tree(whole, [*known, value] if wanted else [each for each in known if not same(each, value)], env)
+        items = [*known, value] if wanted else [each for each in known if not same(each, value)]
+        self.tree(whole, sorted(items) if all(isinstance(each, int) for each in items) else items, env)
 
     def _less(self, tree: Operation, target: Any, env: Env) -> None:
         """A bound that falls before or after a layer: `i < hf.dense_layers`."""
@@ -219,7 +222,7 @@ class Inverter:
         """What an expression comes to whatever the config, in this layer; None where it needs the config."""
         names = Expression("", tree, 0).names()
         known = all(isinstance(env.names.get(str(name.steps[0])), int | str) for name in names)
-        return _evaluated(tree, env) if known else None
+        return evaluated(tree, env) if known else None
 
     def _len(self, tree: Operation, target: Any, env: Env) -> None:
         """A map of so many labels, named by their numbers."""
@@ -230,10 +233,10 @@ class Inverter:
         if len(tree.inner) != 2 or isinstance(target, bool) or not isinstance(target, int | float):
             return
         # Best what stands alone; where fields stand on both sides, those that nothing has decided, else on the left.
-        ways = [(i, o) for i, o in ((0, 1), (1, 0)) if _fields(tree.inner[i]) and not self._settled(tree.inner[i], env)]
+        ways = [(i, o) for i, o in ((0, 1), (1, 0)) if fields(tree.inner[i]) and not self._settled(tree.inner[i], env)]
         for index, other in sorted(ways, key=lambda way: not self._settled(tree.inner[way[1]], env)):
             try:
-                known = _evaluated(tree.inner[other], env)
+                known = evaluated(tree.inner[other], env)
             except ExpressionFault:
                 continue
             try:
@@ -245,11 +248,13 @@ class Inverter:
     def _settled(self, tree: Tree, env: Env) -> bool:
         """Whether an expression speaks of no field that is still to be solved for."""
         try:
-            return all(env.meant(name.path(env))[1:] in self.solved for name in _fields(tree))
+            return all(env.meant(name.path(env))[1:] in self.solved for name in fields(tree))
         except ExpressionFault:
             return False
 
 
+#: Which part of an operation holds the field that says it outright.
+_SAYS = {"len": 0, "in": 1, "not in": 1}
 #: How far from a layer a bound has to be for a comparison with it just not to hold, and just to hold.
 _BEYOND = {"<": (0, 1), "<=": (-1, 0), ">": (0, -1), ">=": (1, 0)}
 
@@ -267,26 +272,3 @@ _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
     **dict.fromkeys(_BEYOND, Inverter._less),
     **dict.fromkeys(("*", "/", "//", "+", "-"), Inverter._product),
 }
-
-
-def _evaluated(tree: Tree, env: Env) -> Any:
-    return Expression("", tree, 0).evaluate(env)
-
-
-def _fields(tree: Tree) -> list[Name]:
-    return [name for name in Expression("", tree, 0).names() if name.steps[0] == HF]
-
-
-def _says(tree: Tree, target: Any, env: Env) -> bool:
-    """Whether a field, or one of those that are chosen between, has a value already."""
-    if isinstance(tree, Operation) and tree.sign == "if":
-        return any(_says(each, target, env) for each in (tree.inner[0], tree.inner[2]))
-    try:
-        return not _constant(tree) and alike(_evaluated(tree, env), target)
-    except ExpressionFault:
-        return False
-
-
-def _constant(tree: Tree) -> bool:
-    """Whether it comes to the same whatever the config."""
-    return next(Expression("", tree, 0).names(), None) is None

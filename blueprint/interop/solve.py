@@ -15,7 +15,7 @@ from blueprint.interop.template import Filled, fill
 from blueprint.interop.walk import Walk, put
 from blueprint.plan import plan
 from blueprint.schema.spec import Spec
-from blueprint.tree import Map
+from blueprint.tree import Map, Scalar
 from blueprint.tree import plain as values
 
 #: How often the template is gone through: what one place decides (which layers are of which kind) others may need.
@@ -67,6 +67,7 @@ def _solved(family: Family, spec: Spec, start: Mapping[str, Any] | None, ignore:
         if written == before:
             break
     try:
+        _follow(family, walk, fresh=start is None)
         if start is None:
             _complete(family, written, ignore)
             if "pad_token_id" not in family.fields():
@@ -89,6 +90,14 @@ def _matching(family: Family) -> dict[str, Any]:
         value = values(entry.value)
         put(out, tuple(key.split(".")), value[0] if isinstance(value, list) else value)
     return out
+
+
+def _follow(family: Family, walk: Walk, *, fresh: bool) -> None:
+    """Say what has no effect only where it follows from other fields: left out, it would be the library's own."""
+    for key, entry in family.inert.entries.items():
+        path = tuple(key.split("."))
+        if isinstance(entry.value, Scalar) and "${" in str(entry.value.value) and (fresh or walk.view.said(path)):
+            put(walk.config, path, walk.env.value(entry.value))
 
 
 def _complete(family: Family, config: dict[str, Any], ignore: Sequence[str]) -> None:

@@ -19,10 +19,6 @@ from torch import Tensor, nn
 #: What waits for mixtures of experts.
 EXPERTS = {
     "afmoe",
-    "deepseek_v2",
-    "deepseek_v3",
-    "gpt_oss",
-    "llama4_text",
     "switch_transformers",
 }
 

@@ -5,40 +5,33 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import yaml
 
 import blueprint as bp
 from blueprint.interop.family import read_family
 from blueprint.interop.solve import solve
 from tests.parity.checks import WORST, Case, Checks, agree, imported
-from tests.parity.public import entries, made, public
+from tests.parity.public import Public, entries, made, public
 
-NEAR, ALL = "sliding_attention", "full_attention"
-
-#: Public families with other settings: what differs from the public entry.
-VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "mixtral, windows": ("mixtral", {"sliding_window": 8, "head_dim": 20, "num_local_experts": 6}),
-    "mixtral, one expert": ("mixtral", {"num_experts_per_tok": 1, "hidden_size": 40, "router_aux_loss_coef": 0.0}),
-    "qwen2_moe, dense where said": (
-        "qwen2_moe",
-        {"mlp_only_layers": [0, 3], "decoder_sparse_step": 1, "norm_topk_prob": True, "router_aux_loss_coef": 0.02},
-    ),
-    "qwen2_moe, experts in all": (
-        "qwen2_moe",
-        {"decoder_sparse_step": 1, "num_experts_per_tok": 1, "qkv_bias": False, "tie_word_embeddings": True},
-    ),
-    "qwen2_moe, windows": ("qwen2_moe", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 3}),
-}
+VARIANTS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("experts.yaml").read_text())
 #: Those whose library adds a loss of uneven experts, from layers taken together.
-BALANCED = [name for name in ("mixtral", "qwen2_moe", *VARIANTS) if name != "mixtral, one expert"]
+BALANCED = [
+    name
+    for name in ("mixtral", "qwen2_moe", "gpt_oss", *VARIANTS)
+    if name.startswith(("mixtral", "qwen2_moe", "gpt_oss"))
+    and name not in ("mixtral, one expert", "gpt_oss, one expert")
+]
 
 
-def variant(name: str) -> Case | Any:
-    base, changed = VARIANTS[name]
-    entry = copy.deepcopy(entries()[base])
+def variant(name: str) -> Public:
+    """A public family with what is said of it."""
+    changed = dict(VARIANTS[name])
+    entry = copy.deepcopy(entries()[changed.pop("from")])
     entry["config"].update(changed)
     random = torch.Generator().manual_seed(17)
     entry["inputs"] = {
@@ -91,10 +84,11 @@ class TestVariants(Checks):
 
 
 @pytest.mark.parametrize("name", BALANCED)
-def test_the_loss_of_uneven_experts_is_the_librarys(name: str, tmp_path: Any) -> None:
+def test_the_loss_of_uneven_experts_is_the_librarys(name: str, tmp_path: Path) -> None:
     theirs = variant(name) if name in VARIANTS else public(name)
     case = imported(theirs, tmp_path)
-    weight = theirs.model.config.router_aux_loss_coef  # type: ignore[union-attr]
+    config: Any = theirs.model.config
+    weight = config.router_aux_loss_coef
     keep = torch.ones_like(theirs.inputs["input_ids"])
     padded = keep.clone()
     padded[1, -9:] = 0
@@ -106,6 +100,25 @@ def test_the_loss_of_uneven_experts_is_the_librarys(name: str, tmp_path: Any) ->
             assert found.item() / weight == pytest.approx(theirs.entry["aux_loss"], rel=1e-5)
 
 
-def test_a_loss_that_counts_for_nothing_is_left_out(tmp_path: Any) -> None:
+def test_a_loss_that_counts_for_nothing_is_left_out(tmp_path: Path) -> None:
     case = imported(variant("mixtral, one expert"), tmp_path)
     assert "balance_loss" not in case.ours(**case.theirs.inputs).terms
+
+
+def test_what_deepseek_v2_was_trained_with_is_its_papers(tmp_path: Path) -> None:
+    """The code that its checkpoints first came with: choices by sequence, over what even ones would be."""
+    theirs = public("deepseek_v2")
+    config: Any = theirs.model.config
+    config.aux_loss_alpha = 0.003
+    ours: Any = imported(theirs, tmp_path).ours
+    routed: list[tuple[torch.Tensor, torch.Tensor]] = []
+    for layer in ours.layers[1:]:
+        router = layer.feed_forward.router
+        router.register_forward_hook(lambda _, __, out: routed.append((out.expert_NK, out.probability_NE)))
+    found = ours(**theirs.inputs).terms["balance_loss"]
+    expected = torch.zeros(())
+    for expert_NK, p_NE in routed:
+        for expert_TK, p_TE in zip(expert_NK.unflatten(0, (2, -1)), p_NE.unflatten(0, (2, -1)), strict=True):
+            f_E = torch.bincount(expert_TK.flatten(), minlength=8) / (expert_TK.numel() / 8)
+            expected = expected + 0.003 * (f_E * p_TE.mean(0)).sum() / 2
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
