@@ -26,6 +26,26 @@ BESIDE = {**SCORED, "first_k_dense_replace": 1, "n_shared_experts": 2}
 WINDOWED = {"sliding_window": 8, "layer_types": [NEAR, NEAR, ALL]}
 MIXED = {"mlp_layer_types": ["dense", "sparse", "sparse"]}
 
+#: One head of keys in all, and positions in a part of it.
+LATENT = {
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 12,
+    "q_lora_rank": 14,
+    "qk_nope_head_dim": 6,
+    "qk_rope_head_dim": 4,
+    "v_head_dim": 10,
+}
+COOLED = {
+    "rope_type": "yarn",
+    "rope_theta": 1e4,
+    "factor": 4.0,
+    "original_max_position_embeddings": 16,
+    "beta_fast": 4.0,
+    "beta_slow": 1.0,
+    "mscale": 1.0,
+    "mscale_all_dim": 1.0,
+    "llama_4_scaling_beta": 0.3,
+}
 LONG = {
     "rope_type": "longrope",
     "rope_theta": 1e4,
@@ -182,6 +202,19 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         "Phimoe",
         {**BASE, "num_local_experts": 5, "attention_bias": True, "lm_head_bias": True, "rope_parameters": LONG},
     ),
+    "granitemoe_swa": (
+        "GraniteMoeSWA",
+        {
+            **BASE,
+            **WINDOWED,
+            "num_local_experts": 5,
+            "shared_intermediate_size": 20,
+            "layer_rope_theta": [1000.0, 0.0, 5000.0],
+            "residual_multiplier": 0.7,
+        },
+    ),
+    "glm4_moe_lite": ("Glm4MoeLite", {**SCORED, **MIXED, **LATENT, "n_shared_experts": 2}),
+    "mistral4": ("Mistral4", {**BESIDE, **LATENT, "rope_parameters": COOLED}),
 }
 
 
