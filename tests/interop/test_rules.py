@@ -126,6 +126,16 @@ def test_a_rule_and_the_type_of_a_model_are_said_anew_by_what_extends_a_family(t
     assert spec.model.d_model == 8  # type: ignore[attr-defined]
 
 
+def test_a_rule_of_the_family_that_is_extended_is_said_anew_or_taken_away(tmp_path: Path) -> None:
+    family(tmp_path, GOOD.replace("layers.{i}.up", "layers.{i}.down"))
+    (tmp_path / "kin.yaml").write_text("extends: tiny.yaml\nweights:\n  layers.{i}.up.weight: h.{i}.up\n")
+    found = read_family(tmp_path / "kin.yaml")
+    with pytest.raises(FamilyError) as caught:
+        moves_in(read_rules(found), fill(found, CONFIG).env, SHAPES, THEIRS)
+    assert "no parameter of this model is called `layers.{i}.down.weight`" in str(caught.value)
+    assert "or `layers.{i}.down.weight: null` to take it away" in str(caught.value)
+
+
 def test_the_layout_with_the_most_names_in_the_file_is_taken(tmp_path: Path) -> None:
     rules = 'layouts: [{base: model.}, {base: ""}]\n' + GOOD.replace(": wte", ': "{base}wte"').replace(
         "h.{i}.up", '"{base}h.{i}.up"'
