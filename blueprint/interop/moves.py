@@ -240,7 +240,7 @@ class _Matching:
         assert self.theirs is not None
         near = nearest(name, self.theirs) if len(self.binding.problems) < _GUESSED else None
         message = f"the file has no `{name}`"
-        fix = None if near else "say with `when` which configs the rule is for"
+        fix = None if near else bound.rule.fix("say with `when` which configs the rule is for")
         self.binding.problems.append(problem("missing-tensor", message, bound.rule.source, suggestion=near, fix=fix))
 
     def misfit(

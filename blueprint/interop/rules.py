@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from blueprint.diagnosis import Problem, nearest
@@ -32,6 +32,14 @@ class Rule:
     as_: Scalar | None = None
     when: Scalar | None = None
     sizes: Map | None = None
+    #: Whether a family that is extended says it.
+    inherited: bool = False
+
+    def fix(self, otherwise: str) -> str:
+        """What to do about a rule that is not for a checkpoint: where it stands, or in the family that inherits it."""
+        if not self.inherited:
+            return otherwise
+        return f"say the rule anew in the family that extends this one, or `{self.entry.key}: null` to take it away"
 
     @property
     def source(self) -> Scalar | Entry:
@@ -83,7 +91,8 @@ def read_rules(family: Family) -> Rules:
         found.layouts = [_layout(item) for item in family.layouts.items] or [{}]
     for _, entry in outline.alternatives(family.weights):
         try:
-            found.rules.append(_rule(entry))
+            inherited = entry.span.source.name != family.root.span.source.name
+            found.rules.append(replace(_rule(entry), inherited=inherited))
             names += len(found.rules[-1].ours)
         except FamilyError as error:
             problems += error.problems
@@ -221,17 +230,18 @@ def _bind_rule(rule: Rule, env: Env, names: Sequence[str], out: Binding) -> None
         meant = nearest(rule.ours[0].filled(lambda _: "{}"), dict.fromkeys(map(general, names)))
         likely = None if meant is None else _with_letters(meant, rule.ours[0])
         message = f"no parameter of this model is called `{rule.ours[0].text}`"
-        fix = None if rule.when is not None else "leave the rule out, or say with `when` which configs it is for"
+        fix = rule.fix("leave the rule out, or say with `when` which configs it is for")
+        fix = None if rule.when is not None and not rule.inherited else fix
         out.problems.append(problem("unmatched-rule", message, rule.entry, suggestion=likely, fix=fix))
 
 
 def _places(rule: Rule, env: Env, names: Sequence[str]) -> list[Env]:
-    """Where a rule that met no name of ours might have: with its letter as the numbers that stand in its place."""
+    """Where a rule that met no name of ours might have: with its letters as the numbers that stand in their place."""
     letters = rule.ours[0].letters
-    if rule.when is None or len(letters) != 1:
+    if rule.when is None or not letters:
         return [env]
     numbers = {number for template in rule.ours for name in names if (number := template.number(name)) is not None}
-    return [env.with_(**{letter: number}) for letter in letters for number in sorted(numbers)] or [env]
+    return [env.with_(**dict.fromkeys(letters, number)) for number in sorted(numbers or {0})]
 
 
 def _with_letters(name: str, like: Template) -> str:

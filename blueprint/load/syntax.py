@@ -103,6 +103,9 @@ def _bracket(said: str, about: str, where: _Where, start: _Where) -> Problem | N
         return where.at(where.column - 1).problem("an interpolation inside [ ] or { } needs quotes", 'write "${…}"', 2)
     if flow:
         close = _CLOSERS.get(start.character, "]")
+        inside = bool(where.character) and where.character in "{[" and where.text[where.column - 1] not in " ,{["
+        if where.line == start.line and inside:
+            return where.problem(f"a text with {where.character} in it needs quotes here", 'write "…"')
         if where.line == start.line and where.column < len(where.text):
             return where.problem(
                 f"a comma or {close} is missing before this", f"put a comma between items, {close} last"

@@ -98,6 +98,14 @@ def test_a_rule_that_does_not_hold_is_not_there(tmp_path: Path) -> None:
         moved(tmp_path, rules.replace("hf.bias", "not hf.bias"))
 
 
+def test_a_rule_for_some_layers_is_held_against_those_layers(tmp_path: Path) -> None:
+    """Where none is of its kind it is not there; where one is, its name has to be right."""
+    of_none = "  layers.{i}.down.weight: {from: 'h.{i}.down', when: \"hf.kinds[i] == 'c'\"}\n"
+    assert pairs(moved(tmp_path, GOOD + of_none)) == pairs(moved(tmp_path, GOOD))
+    with pytest.raises(FamilyError, match="no parameter of this model is called"):
+        moved(tmp_path, GOOD + of_none.replace("'c'", "'b'"))
+
+
 def test_of_several_rules_for_a_tensor_those_that_hold_are_there(tmp_path: Path) -> None:
     both = "[{from: b.{i}.up, when: hf.bias}, {from: 'h.{i}.up', when: not hf.bias}]"
     rules = GOOD.replace(": h.{i}.up", ": " + both.replace("from: b.{i}.up", "from: 'b.{i}.up'"))
@@ -116,6 +124,16 @@ def test_a_rule_and_the_type_of_a_model_are_said_anew_by_what_extends_a_family(t
     spec = fill(found, CONFIG).spec
     assert spec.model.spec_name == "encoder"
     assert spec.model.d_model == 8  # type: ignore[attr-defined]
+
+
+def test_a_rule_of_the_family_that_is_extended_is_said_anew_or_taken_away(tmp_path: Path) -> None:
+    family(tmp_path, GOOD.replace("layers.{i}.up", "layers.{i}.down"))
+    (tmp_path / "kin.yaml").write_text("extends: tiny.yaml\nweights:\n  layers.{i}.up.weight: h.{i}.up\n")
+    found = read_family(tmp_path / "kin.yaml")
+    with pytest.raises(FamilyError) as caught:
+        moves_in(read_rules(found), fill(found, CONFIG).env, SHAPES, THEIRS)
+    assert "no parameter of this model is called `layers.{i}.down.weight`" in str(caught.value)
+    assert "or `layers.{i}.down.weight: null` to take it away" in str(caught.value)
 
 
 def test_the_layout_with_the_most_names_in_the_file_is_taken(tmp_path: Path) -> None:

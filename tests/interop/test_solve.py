@@ -67,6 +67,22 @@ def test_kinds_of_layers_are_found() -> None:
     assert found["query_pre_attn_scalar"] == 24
 
 
+EXPERTS = {**SMALL, "num_local_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8}
+
+
+def test_which_layers_have_experts_is_found() -> None:
+    """A list of the layers without, or how many the first of them are; a number is of the kind that is read."""
+    config = {"model_type": "qwen3_moe", **EXPERTS, "mlp_only_layers": [1, 3], "router_aux_loss_coef": 0.0}
+    family = read_family("qwen3_moe")
+    found = solve(fill(family, Config.of(config)).spec, family).config.plain
+    assert found["mlp_only_layers"] == [1, 3]
+    assert type(found["router_aux_loss_coef"]) is float
+    config = {"model_type": "glm4_moe", **EXPERTS, "n_routed_experts": 4, "first_k_dense_replace": 3}
+    del config["num_local_experts"]
+    family = read_family("glm4_moe")
+    assert solve(fill(family, Config.of(config)).spec, family).config.plain["first_k_dense_replace"] == 3
+
+
 def test_what_a_family_cannot_say_refuses_with_the_paths() -> None:
     family = read_family("llama")
     spec = fill(family, Config.of(CONFIGS["llama"])).text

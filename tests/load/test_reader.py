@@ -217,6 +217,8 @@ def test_a_quoted_merge_key_is_an_ordinary_key() -> None:
         ('a: "abc\nb: 3\n', 1, 4, "never closed"),
         ("a: 'abc\nb: 3\n", 1, 4, "never closed"),
         ("a: {x: ${y}}\n", 1, 8, "needs quotes"),
+        ("a: {x: h.{i}.b}\n", 1, 10, "a text with { in it needs quotes"),
+        ("a: {x: h[i] == 1}\n", 1, 9, "a text with [ in it needs quotes"),
         ("a:\n    b: 1\n  c: 2\n", 3, 3, "indentation"),
         ("a: 1\n  b: 2\n", 2, 3, "deeper"),
         ("a:\n  - 1\n  b: 2\n", 3, 3, "list"),

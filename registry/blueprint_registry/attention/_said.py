@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -47,3 +47,7 @@ class Temperature(Section):
     """How many positions share a temperature; the first so many keep theirs."""
     offset: NonNegativeInt = 0
     """Added to the position, which counts from 0."""
+
+    def shortened(self, length: int | None) -> Self:
+        """The same with several temperatures within a short context of `length` tokens."""
+        return self.model_copy(update={"floor": min(self.floor, max(1, (length or 64) // 4))})

@@ -12,6 +12,7 @@ from blueprint.choice import Choice, choose
 from blueprint.component import Component, Fault, Means, Number, Site, as_faults, register, rule, slot
 from blueprint.kinds import Attention, Mask, Norm, Position
 from blueprint.visible import Visible
+from blueprint_registry.attention._said import Temperature
 
 if TYPE_CHECKING:
     from blueprint_registry.attention.latent_nn import LatentAttention
@@ -41,6 +42,8 @@ class Latent(Attention):
     scale: Number = "1/sqrt(head_dim)"
     """What scores are multiplied by before the softmax, where head_dim is nope_dim + rope_dim; a rope scaled by `yarn`
     with `mscale_all_dim` sharpens it by the square of that scale."""
+    temperature: Temperature | None = None
+    """Scores that sharpen with the position of the query; null for the same everywhere."""
     latent_norm: Norm = slot("rms")
     """The norm of the latent vectors, each with one of its own. It inherits nothing: its eps is 1e-6 unless said."""
     mask: Mask | list[Mask] = slot("full")
@@ -67,7 +70,8 @@ class Latent(Attention):
         sizes = {"heads": 4, "kv_rank": 12, "nope_dim": 6, "rope_dim": 4, "value_dim": 10}
         yarn = {"type": "yarn", "factor": 4.0, "original_length": 8, "beta_fast": 4.0, "mscale": 1, "mscale_all_dim": 1}
         position = {"type": "rope", "scaling": yarn}
-        return [sizes, {**sizes, "q_rank": 14, "bias": True, "position": position, "dropout": 0.1}]
+        tempered = {**sizes, "temperature": {"scale": 0.5, "floor": 3}}
+        return [sizes, {**sizes, "q_rank": 14, "bias": True, "position": position, "dropout": 0.1}, tempered]
 
     @property
     def masks(self) -> tuple[Mask, ...]:
@@ -129,6 +133,8 @@ class Latent(Attention):
             "rope_dim": small or self.rope_dim,
             "value_dim": min(self.value_dim, 8),
         }
+        if self.temperature is not None:
+            update["temperature"] = self.temperature.shortened(at.max_length)
         return Attention.miniature(self.model_copy(update=update), at)
 
     def _position_faults(self, at: Site, width: int) -> list[Fault]:

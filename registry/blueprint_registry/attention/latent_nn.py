@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from blueprint.component import Site
 from blueprint.ops import Flow, Keys, KVState, Linear, attend, steady
+from blueprint_registry.attention._temperature_nn import sharpened
 
 if TYPE_CHECKING:
     from blueprint_registry.attention.latent import Latent
@@ -32,7 +33,7 @@ class LatentAttention(nn.Module):
         super().__init__()
         assert not isinstance(said.scale, str), "not filled"
         self.heads, self.rank, self.value_dim = said.heads, said.kv_rank, said.value_dim
-        self.nope_dim, self.rope_dim = said.nope_dim, said.rope_dim
+        self.nope_dim, self.rope_dim, self.temperature = said.nope_dim, said.rope_dim, said.temperature
         self.visible, self.dropout, self.backend = said.visible(at), said.dropout, said.forced
         self.float32 = at.float32 is None or "softmax" in at.float32
         norms = {name: said.latent_norm.build(site) for name, site in said.norm_sites(at).items()}
@@ -77,6 +78,8 @@ class LatentAttention(nn.Module):
         """Each token gathers values from those it sees; with a state, from tokens of earlier forwards too."""
         q_BTD = self.q(x_BTD) if hasattr(self, "q") else self.q_up(self.q_norm(self.q_down(x_BTD)))
         q_BHTE = q_BTD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        if self.temperature is not None:
+            q_BHTE = sharpened(q_BHTE, self.temperature, flow.position_BT)
         q_BHTN, q_BHTP = q_BHTE.split((self.nope_dim, self.rope_dim), -1)
         latent_BTC, k_BTP = self.kv_down(x_BTD).split((self.rank, self.rope_dim), -1)
         latent_BTC, k_B1TP = self.kv_norm(latent_BTC), k_BTP[:, None]

@@ -226,9 +226,8 @@ class MultiHead(Attention):
             "head_dim": small,
             "value_dim": max(1, value_dim * small // width),
         }
-        if self.temperature is not None:  # several temperatures within the short context
-            floor = min(self.temperature.floor, max(1, (at.max_length or 64) // 4))
-            update["temperature"] = self.temperature.model_copy(update={"floor": floor})
+        if self.temperature is not None:
+            update["temperature"] = self.temperature.shortened(at.max_length)
         return Attention.miniature(self.model_copy(update=update), at)
 
     def _position_faults(self, at: Site, width: int) -> list[Fault]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from blueprint.component import Site
 from blueprint.ops import Flow, Keys, KVState, Linear, attend, steady
+from blueprint_registry.attention._temperature_nn import sharpened
 from blueprint_registry.attention.each_head_nn import each_head
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class MultiHeadAttention(nn.Module):
             q_BHTE = self._norm(self.q_norm, q_BHTE.transpose(1, 2)).transpose(1, 2)
             k_BGTE = self._norm(self.k_norm, k_BGTE.transpose(1, 2)).transpose(1, 2)
         if self.temperature is not None:
-            q_BHTE = (q_BHTE * self._temperature(flow.position_BT)).to(q_BHTE.dtype)
+            q_BHTE = sharpened(q_BHTE, self.temperature, flow.position_BT)
         keys = Keys.of(k_BGTE, v_BGTV, flow) if state is None else state.append(k_BGTE, v_BGTV, flow)
         o_BHTV = attend(
             q_BHTE,
@@ -130,12 +131,6 @@ class MultiHeadAttention(nn.Module):
             return lambda x_ND: projection(x_ND).unflatten(-1, (-1, self.head_dim)).transpose(-3, -2)
 
         return self.position.score_bias(heads(self.q), heads(self.k))
-
-    def _temperature(self, position_BT: Tensor) -> Tensor:
-        """What the queries at these positions are multiplied by, (B, 1, T, 1), float32."""
-        assert self.temperature is not None
-        step_BT = (position_BT + self.temperature.offset) // self.temperature.floor
-        return (1 + self.temperature.scale * torch.log1p(step_BT.float()))[:, None, :, None]
 
     def _gathered(self, o_BHTV: Tensor, x_BTD: Tensor) -> Tensor:
         """What all heads gathered as one vector (B, T, C), normalised and gated."""
