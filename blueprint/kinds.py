@@ -94,7 +94,9 @@ class Router(Component, kind="router"):
 
     The site's `extra` says how many `experts` there are. `gives` names what its routings hold for balances besides
     the choices: `probability`, `logits`, or a name of `more`; and `correction` where the module has a buffer of that
-    name, (E,), that is added to what experts are chosen by and to nothing else. Padding may be routed like any token:
+    name, (E,), that is added to what experts are chosen by and to nothing else; and `weigh` where routings hold
+    `score_NE` and the module has `weigh(routing, expert_NK) -> weight_NK`, what it gives other choices of the tokens
+    (the number of experts: no choice). Padding may be routed like any token:
     what becomes of it is seen to elsewhere, unless the router chooses among tokens. One with the trait `looks_ahead`
     chooses among all tokens of a sequence, later ones too.
     """

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from pydantic import PositiveInt
 
 from blueprint.component import Component, Fault, Faults, Site, register, rule, slot
 from blueprint.kinds import Balance, FeedForward, Router
+from blueprint_registry.feed_forward._capacity import Capacity
 
 if TYPE_CHECKING:
     from blueprint_registry.feed_forward.experts_nn import ExpertsFeedForward
@@ -38,6 +40,16 @@ class Experts(FeedForward):
     balance: Balance | list[Balance] | None = slot(None)
     """What keeps experts evenly used, one or several; null for nothing."""
 
+    capacity: Capacity | None = None
+    """Room for so many tokens at every expert; null for all that come."""
+
+    @rule("experts")
+    def _leaves_a_choice(experts: int) -> Faults:
+        if experts == 1:
+            told = "among one expert there is nothing for a router to choose"
+            return Fault(told, "experts", "say 2 or more, or let the `expert` be the feed-forward")
+        return None
+
     @rule("shared", "shared_gate")
     def _gates_what_there_is(shared: FeedForward | None, shared_gate: bool) -> Faults:
         if shared_gate and shared is None:
@@ -52,10 +64,15 @@ class Experts(FeedForward):
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Plain; fine-grained beside a gated shared one, balanced; with biases, weights on the input."""
+        """Plain; fine-grained beside a gated shared one, balanced; with biases, weights on the input, little room."""
         fine = {"experts": 8, "expert": {"type": "gated", "d_ff": 8}, "router": {"type": "top_k", "k": 3}}
         beside = {"shared": {"type": "gated", "d_ff": 16}, "shared_gate": True, "balance": "expert"}
-        biased = {"experts": 4, "expert": {"type": "mlp", "d_ff": 16, "bias": True}, "weigh": "input"}
+        biased = {
+            "experts": 4,
+            "expert": {"type": "mlp", "d_ff": 16, "bias": True},
+            "weigh": "input",
+            "capacity": {"factor": 1.25},
+        }
         return [{"experts": 4}, {**fine, **beside}, biased]
 
     @property
@@ -77,8 +94,15 @@ class Experts(FeedForward):
             yield "balance", balance, at.child(name, extra=told)
 
     def check(self, at: Site) -> Iterator[Fault]:
-        """Balances get what they need of the router."""
+        """Balances get what they need of the router, and the capacity goes with it."""
         given = self.router.gives
+        if self.capacity is not None:
+            choices = self.router.choices(at.child("router", extra={"experts": self.experts}))
+            if "looks_ahead" in self.router.traits:
+                told = f"with router `{self.router.spec_name}` experts choose as many tokens as they have room for"
+                yield Fault(told, "capacity", "leave `capacity` out, or choose another router")
+            for fault in self.capacity.faults(choices, self.experts, self.router.group_count, given):
+                yield replace(fault, at=f"capacity.{fault.at}")
         for index, balance in enumerate(self.balances):
             where = "balance" if isinstance(self.balance, Balance) else f"balance.{index}"
             for need in sorted(balance.needs - given):

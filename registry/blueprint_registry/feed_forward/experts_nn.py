@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from blueprint.ops import Flow, Groups, Linear, Routing, dispatch, merge_terms, run_stacked, stack
+from blueprint_registry.feed_forward._capacity_nn import Places
 from blueprint_registry.feed_forward._measured_nn import Measured
 
 if TYPE_CHECKING:
@@ -35,12 +36,16 @@ class ExpertsFeedForward(nn.Module):
         self.shared = made.get("shared")
         self.shared_gate = Linear(at.width, 1, bias=False) if said.shared_gate else None
         self.balances = nn.ModuleList(part for name, part in made.items() if name.startswith("balance"))
+        self.places = None
+        if said.capacity is not None:
+            choices = said.router.choices(at.child("router", extra={"experts": said.experts}))
+            self.places = Places(said.capacity, choices, said.experts, said.router.group_count)
         self.measured = Measured(said.experts)
 
     def forward(self, x_BTD: Tensor, flow: Flow) -> tuple[Tensor, dict[str, Tensor]]:
         """Route, serve, and while a model learns balance and measure."""
         asked: Routing = self.router(x_BTD, flow).kept(flow.keep_BT)
-        routing = asked
+        routing = asked if self.places is None else self.places(asked, flow, getattr(self.router, "weigh", None))
         terms: dict[str, Tensor] = {}
 
         def run(x_RD: Tensor, token_R: Tensor, groups: Groups) -> Tensor:

@@ -38,6 +38,10 @@ class TopK(Router):
     """What the softmax is taken over: `all` experts, before choosing, or the `chosen` ones' logits (GPT-OSS)."""
     renormalise: bool = False
     """Whether the weights of the chosen are divided by their sum."""
+    sure_from: Annotated[float, Field(gt=0, le=1)] | None = None
+    """While training, a choice after a token's first is made by chance: surely from this weight on, and with a chance
+    of weight / `sure_from` below it (Lepikhin et al., 2020, *GShard*, §2.2: 0.5, with `renormalise`). The weights are
+    those of all k, `scale` aside: what is left is not divided by its sum again. null: all are made."""
     scale: PositiveFloat = 1.0
     """What the weights are multiplied by in the end."""
     bias: bool = False
@@ -74,6 +78,12 @@ class TopK(Router):
             return Fault(told, "correction", "say `correction: logit`, or leave `over` out")
         return None
 
+    @rule("k", "sure_from")
+    def _has_a_second_choice(k: int, sure_from: float | None) -> Faults:
+        if k == 1 and sure_from is not None:
+            return Fault("with k: 1 there is no choice after the first", "sure_from", "leave it out, or say `k: 2`")
+        return None
+
     @rule("groups")
     def _leaves_a_group_out(groups: Groups | None) -> Faults:
         if groups is not None and groups.keep >= groups.count:
@@ -83,12 +93,13 @@ class TopK(Router):
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Mixtral's, GPT-OSS's, DeepSeek-V2's and -V3's, Switch's with a bounded logit."""
+        """Mixtral's, GPT-OSS's, DeepSeek-V2's and -V3's, Switch's with a bounded logit, GShard's."""
         halves = {"count": 2, "keep": 1}
         v2 = {"groups": halves, "scale": 1.5}
         v3 = {"score": "sigmoid", "correction": "score", "renormalise": True, "groups": {**halves, "by": "top2_sum"}}
         switch = {"k": 1, "jitter": 0.01, "softcap": 30.0}
-        return [{"renormalise": True}, {"over": "chosen", "bias": True, "correction": "logit"}, v2, v3, switch]
+        gshard = {"renormalise": True, "sure_from": 0.5}
+        return [{"renormalise": True}, {"over": "chosen", "bias": True, "correction": "logit"}, v2, v3, switch, gshard]
 
     def choices(self, at: Site) -> float:
         """k."""
@@ -96,8 +107,9 @@ class TopK(Router):
 
     @property
     def gives(self) -> frozenset[str]:
-        """Probabilities and logits, and a correction where it has one."""
-        return super().gives | ({"correction"} if self.correction else set()) | ({"groups"} if self.groups else set())
+        """Probabilities and logits, weights of other choices, and a correction and groups where it has them."""
+        more = {"weigh": True, "correction": self.correction, "groups": self.groups}
+        return super().gives | {name for name, there in more.items() if there}
 
     @property
     def group_count(self) -> int | None:

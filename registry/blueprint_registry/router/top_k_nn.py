@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from blueprint.ops import Flow, Linear, Routing
 
@@ -37,26 +38,40 @@ class TopKRouter(nn.Module):
         logits_NE = self.logits(x_ND).float()
         if said.softcap is not None:
             logits_NE = said.softcap * torch.tanh(logits_NE / said.softcap)
-        score_NE = logits_NE.sigmoid() if said.score == "sigmoid" else logits_NE.softmax(-1)
+        score_NE = self._scores(logits_NE)
         by_NE = logits_NE if said.over == "chosen" or said.correction == "logit" else score_NE
-        by_NE = by_NE if self.correction is None else by_NE + self.correction
-        expert_NK = self._choose(by_NE.detach())
-        if said.over == "chosen":
-            weight_NK = logits_NE.gather(1, expert_NK).softmax(-1)
-        else:
-            weight_NK = score_NE.gather(1, expert_NK)
-        if said.renormalise:
-            weight_NK = weight_NK / (weight_NK.sum(-1, keepdim=True) + 1e-20)
-        if said.scale != 1:
-            weight_NK = weight_NK * said.scale
+        by_NE = by_NE.detach() if self.correction is None else by_NE.detach() + self.correction
+        if said.groups is not None:
+            by_NE = by_NE.masked_fill(~_within(by_NE, said.groups), -torch.inf)
+        expert_NK = by_NE.topk(said.k, dim=-1).indices
+        weight_NK = self._weights(logits_NE, score_NE, expert_NK)
         share_NE = score_NE / (score_NE.sum(-1, keepdim=True) + 1e-20) if said.score == "sigmoid" else score_NE
-        return Routing(expert_NK, weight_NK, self.experts, logits_NE, share_NE, by_NE)
+        scaled_NK = weight_NK if said.scale == 1 else weight_NK * said.scale
+        routing = Routing(expert_NK, scaled_NK, self.experts, logits_NE, share_NE, by_NE)
+        if said.sure_from is None or not self.training:
+            return routing
+        made_NK = torch.rand_like(weight_NK) * said.sure_from < weight_NK
+        first_K = torch.arange(said.k, device=made_NK.device) == 0
+        return routing.only(made_NK | first_K)
 
-    def _choose(self, by_NE: Tensor) -> Tensor:
-        groups = self.said.groups
-        if groups is not None:
-            by_NE = by_NE.masked_fill(~_within(by_NE, groups), -torch.inf)
-        return by_NE.topk(self.said.k, dim=-1).indices
+    def weigh(self, routing: Routing, expert_NK: Tensor) -> Tensor:
+        """The weights (N, K) of other choices of the same tokens, choices of no expert counting for nothing."""
+        assert routing.logits_NE is not None
+        logits_NE, score_NE = routing.logits_NE, self._scores(routing.logits_NE)
+        # Not −inf, over which a softmax of nothing else would have no gradient.
+        nothing = torch.finfo(logits_NE.dtype).min
+        return self._weights(pad(logits_NE, (0, 1), value=nothing), pad(score_NE, (0, 1)), expert_NK) * self.said.scale
+
+    def _scores(self, logits_NE: Tensor) -> Tensor:
+        return logits_NE.sigmoid() if self.said.score == "sigmoid" else logits_NE.softmax(-1)
+
+    def _weights(self, logits_NE: Tensor, score_NE: Tensor, expert_NK: Tensor) -> Tensor:
+        """What the chosen count for, `scale` aside."""
+        said = self.said
+        if said.over == "chosen":
+            return logits_NE.gather(1, expert_NK).softmax(-1)
+        weight_NK = score_NE.gather(1, expert_NK)
+        return weight_NK / (weight_NK.sum(-1, keepdim=True) + 1e-20) if said.renormalise else weight_NK
 
 
 _JUDGED_BY = {"max": 1, "top2_sum": 2}
