@@ -88,6 +88,10 @@ class Norm(Component, kind="norm"):
 class FeedForward(Component, kind="feed_forward"):
     """The token-wise part of a block. Module: `(x_BTD, flow) -> (x_BTD, terms)`."""
 
+    def serves(self, at: Site) -> str | None:
+        """What of it serves a token, in words for the plan to tell; None where that is all of it."""
+        return None
+
 
 class Router(Component, kind="router"):
     """Which experts a token goes to. Module: `(x_BTD, flow) -> blueprint.ops.Routing` of all B · T tokens, in order.
