@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 from math import lcm
 from operator import and_
 from typing import Any
@@ -61,17 +61,20 @@ class Visible:
         if not 0 <= first <= length:
             raise ValueError(f"{queries} queries of {length} tokens")
         if self.tests:
-            periods = [getattr(test, "period", None) for test in self.tests]
-            if self.ahead == 0 and self.back is not None and None not in periods:
-                period = lcm(*periods)
-                return self._repeating_pairs(length, period) - self._repeating_pairs(first, period)
-            return self._tested_pairs(first, length)
+            return _remembered(self, first, length)
         ahead = length if self.ahead is None else min(self.ahead, length)
         back = length if self.back is None else min(self.back, length)
         # The row of query i holds the keys max(0, i - back) ... min(length - 1, i + ahead).
         ends = _clipped_sum(first + ahead, length + ahead, length - 1)
         starts = _ramp(length - back) - _ramp(first - back)
         return ends - starts + (length - first)
+
+    def _counted(self, first: int, length: int) -> int:
+        periods = [getattr(test, "period", None) for test in self.tests]
+        if self.ahead == 0 and self.back is not None and None not in periods:
+            period = lcm(*periods)
+            return self._repeating_pairs(length, period) - self._repeating_pairs(first, period)
+        return self._tested_pairs(first, length)
 
     def _repeating_pairs(self, length: int, period: int) -> int:
         """All pairs of a causal band whose rows, once they are full, are those `period` tokens before."""
@@ -117,6 +120,11 @@ class Visible:
         other = len(self.tests) - len(named)
         words += [*named, f"{other} test" + "s" * (other > 1)] if other else named
         return ", ".join(words) or "full"
+
+
+@lru_cache(maxsize=64)
+def _remembered(mask: Visible, first: int, length: int) -> int:
+    return mask._counted(first, length)
 
 
 def _least(a: int | None, b: int | None) -> int | None:
