@@ -121,6 +121,11 @@ class Router(Component, kind="router"):
         """How many groups of equal size it holds the experts in, if it does: a balance may count by them."""
         return None
 
+    @property
+    def groups_kept(self) -> int | None:
+        """How many of those groups may serve a token."""
+        return None
+
     def fewest(self, at: Site) -> int:
         """How few experts keep its structure, for trying out what is too large to run."""
         return 4
@@ -131,8 +136,9 @@ class Balance(Component, kind="balance"):
     weighted already.
 
     `needs` names what the router must give. One that acts by the load measured over a whole optimizer step has a method
-    `adjust(router, load_E)`, called after it. The site's `extra` says how many `experts` there are, and the `groups` of
-    the router.
+    `adjust(router, load_E)`, called after it: the correction that some routers give is a tensor `correction` (E,) of
+    theirs. The site's `extra` says how many `experts` there are, the `groups` of the router, and how many of them are
+    `kept`.
     """
 
     @property

@@ -84,7 +84,13 @@ class Experts(FeedForward):
 
     def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
         """The expert, the router, what is shared, and the balances, each told how many experts there are."""
-        told = {"experts": self.experts, "groups": self.router.group_count, "gives": self.router.gives}
+        router = self.router
+        told = {
+            "experts": self.experts,
+            "groups": router.group_count,
+            "kept": router.groups_kept,
+            "gives": router.gives,
+        }
         yield "expert", self.expert, at.child("experts")
         yield "router", self.router, at.child("router", extra=told)
         if self.shared is not None:

@@ -116,6 +116,11 @@ class TopK(Router):
         """As many groups as said."""
         return None if self.groups is None else self.groups.count
 
+    @property
+    def groups_kept(self) -> int | None:
+        """As many as said."""
+        return None if self.groups is None else self.groups.keep
+
     def fewest(self, at: Site) -> int:
         """Two experts a group, or as many as serve a token from those that are kept; one more than k without groups."""
         if self.groups is None:
