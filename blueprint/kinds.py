@@ -86,7 +86,8 @@ class Norm(Component, kind="norm"):
 
 
 class FeedForward(Component, kind="feed_forward"):
-    """The token-wise part of a block. Module: `(x_BTD, flow) -> (x_BTD, terms)`."""
+    """The token-wise part of a block. Module: `(x_BTD, flow) -> (x_BTD, terms)`. One whose tokens do depend on each
+    other has an attribute `incremental` that is false."""
 
     def serves(self, at: Site) -> str | None:
         """What of it serves a token, in words for the plan to tell; None where that is all of it."""
@@ -97,10 +98,11 @@ class Router(Component, kind="router"):
     """Which experts a token goes to. Module: `(x_BTD, flow) -> blueprint.ops.Routing` of all B · T tokens, in order.
 
     The site's `extra` says how many `experts` there are. `gives` names what its routings hold for balances besides
-    the choices: `probability`, `logits`, or a name of `more`; and `correction` where the module has a buffer of that
-    name, (E,), that is added to what experts are chosen by and to nothing else; and `weigh` where routings hold
-    `score_NE` and the module has `weigh(routing, expert_NK) -> weight_NK`, what it gives other choices of the tokens
-    (the number of experts: no choice). Padding may be routed like any token:
+    the choices: `probability` where choices follow it, `weight` where weights are learned, `logits`, or a name of
+    `more`; `correction` where the module has a buffer of that name, (E,), that is added to what experts are chosen by
+    and to nothing else; and `weigh` where routings hold `score_NE` and the module has
+    `weigh(routing, expert_NK) -> weight_NK`, what it gives other choices of the tokens (the number of experts: no
+    choice). Padding may be routed like any token:
     what becomes of it is seen to elsewhere, unless the router chooses among tokens. One with the trait `looks_ahead`
     chooses among all tokens of a sequence, later ones too.
     """
@@ -110,7 +112,7 @@ class Router(Component, kind="router"):
     @property
     def gives(self) -> frozenset[str]:
         """What its routings hold for balances besides the choices."""
-        return frozenset({"probability", "logits"})
+        return frozenset({"probability", "weight", "logits"})
 
     def choices(self, at: Site) -> float:
         """How many experts a token passes through, on average."""

@@ -30,6 +30,7 @@ WIDE = {"feed_forward": {"d_ff": 40}}
 #: Where a kind or a key shows: frequencies are many only in a wide head.
 AROUND: dict[str, dict[str, Any]] = {
     "rope_scaling": {"model.block.attention.head_dim": 64},
+    "router": {"model.block.feed_forward.experts": 8},
     "shaw.ahead": {"model.causal": False},
 }
 #: Keys that show elsewhere than where a component stands first: the path there, in a model of that type.
@@ -41,6 +42,8 @@ ELSEWHERE = {
 COOLING = {"scale": 0.5, "floor": 4}
 LATENT = {"heads": 4, "kv_rank": 12, "nope_dim": 6, "rope_dim": 4, "value_dim": 10}
 YARN = {"factor": 4.0, "original_length": 64, "beta_fast": 4.0}
+
+CAPACITY = ("factor", "over", "keep", "overflow", "spared", "at_inference")
 
 #: Settings beside which a key shows, by `component.key`, or beside which all keys of a component do.
 BESIDE: dict[str, dict[str, Any]] = {
@@ -66,7 +69,18 @@ BESIDE: dict[str, dict[str, Any]] = {
     "yarn": YARN,
     "yarn.mscale": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
     "yarn.mscale_all_dim": {**YARN, "mscale": 1.0, "mscale_all_dim": 0.5},
+    "experts.shared_gate": {"experts": 4, "shared": "mlp"},
+    "top_k.groups.count": {"k": 2, "groups": {"count": 4, "keep": 1}},
+    "top_k.groups.keep": {"k": 3, "groups": {"count": 4, "keep": 2}},
+    "top_k.groups.by": {"k": 3, "groups": {"count": 4, "keep": 2}},
     "longrope": {"short_factor": [1.0] * 32, "long_factor": [4.0] * 32, "original_length": 16},
+    **{f"experts.capacity.{key}": {"experts": 4, "capacity": {"factor": 1.0}} for key in CAPACITY},
+    "experts.capacity.per": {
+        "experts": 8,
+        "router": {"type": "top_k", "k": 3, "groups": {"count": 4, "keep": 2}},
+        "capacity": {"factor": 0.5},
+    },
+    "experts.capacity.tokens": {"experts": 4, "capacity": {"tokens": 3}},
 }
 
 #: Other values, where the walk cannot find one by itself.
@@ -106,6 +120,11 @@ OTHERS: dict[str, list[Any]] = {
     "xielu.alpha_n": [1.6],
     "rope.fraction": [0.25],
     "rope.width": [4],
+    "experts.capacity": [{"factor": 0.5}, {"tokens": 3}],
+    "experts.capacity.spared": [0.9],
+    "top_k.groups": [{"count": 4, "keep": 1}],
+    "top_k.groups.count": [2],
+    "top_k.groups.keep": [3],
 }
 
 # The layers of an encoder, of either side of an encoder-decoder and of both, and of the towers of a dual encoder, are

@@ -62,6 +62,11 @@ def feed_forward(said: str, over: str = "") -> tuple[str, str]:
     return f"{{block: {{feed_forward: {{{said}}}}}}}", f"{{block: {{feed_forward: {{{over}}}}}}}"
 
 
+def experts(said: str, over: str = "") -> tuple[str, str]:
+    """Said of eight experts, over what else is said of them."""
+    return feed_forward(said, f"type: experts, experts: 8, {over}")
+
+
 def second(said: str, over: str = "{}") -> tuple[str, str]:
     """Said of the second layer alone."""
     return f"{{overrides: {{1: {said}}}}}", over
@@ -72,6 +77,16 @@ ABSOLUTE = "{block: {attention: {position: none}}}"
 NARROW = "{embedding: {width: 12, norm: layer, token_types: 2}}"
 YARN = "scaling: {type: yarn, factor: 4, original_length: 64, beta_fast: 4"
 LATENT = "{block: {attention: {type: latent, heads: 4, kv_rank: 12, nope_dim: 6, rope_dim: 4, value_dim: 10}}}"
+DENSE = "blocks: {dense: {feed_forward: gated}}"
+SPARSE = "{block: {feed_forward: {type: experts, experts: 4}}}"
+STACKED = "{block: {attention: null, feed_forward: {type: experts, experts: 4, router: soft}}}"
+SWITCH = """expert: {type: mlp, activation: relu}, router: {k: 1, jitter: 0.01}, balance: {type: expert, weight: 0.01},
+    capacity: {factor: 1.25, over: batch}"""
+GSHARD = """expert: {type: mlp, activation: relu}, router: {k: 2, renormalise: true, sure_from: 0.5}, balance: expert,
+    capacity: {factor: 1, keep: first_choices}"""
+DEEPSEEK_V2 = """experts: 16, expert: {d_ff: 8}, shared: {type: gated, d_ff: 16}, balance: expert,
+    router: {k: 3, groups: {count: 4, keep: 2}, scale: 16},
+    capacity: {factor: 1, per: group, over: batch, keep: best, spared: 0.1}"""
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "relu2", "silu", "sigmoid", "softplus", "identity")
 SHORT, LONG = "[1, 1, 1, 1, 1, 1, 1, 1]", "[1, 1, 2, 2, 3, 3, 4, 4]"
 
@@ -345,6 +360,79 @@ VOCABULARY: dict[str, list[Item]] = {
         Item("clamp", *feed_forward("clamp: 0.5")),
         Item("up + 1", *feed_forward("up_offset: 1")),
         Item("x·σ(αx)", *feed_forward("activation: {type: swish, alpha: 1.702}")),
+    ],
+    "experts": [
+        Item("in all layers", *feed_forward("type: experts, experts: 4")),
+        Item("after the first k", f"{{{DENSE}, pattern: [dense, dense, block, block]}}", SPARSE),
+        Item("in every second layer", f"{{{DENSE}, pattern: [dense, block]}}", SPARSE),
+        Item("in listed layers", "{overrides: {1: {feed_forward: {type: experts, experts: 4}}}}"),
+        Item("of any kind", *experts("expert: {type: mlp, activation: relu}")),
+        Item("with biases of their own", *experts("expert: {bias: true}")),
+        Item("many and small", *experts("experts: 16, expert: {d_ff: 4}")),
+        Item("one for each token", *experts("router: {k: 1}")),
+        Item("scored by themselves", *experts("router: {score: sigmoid}")),
+        Item("weighted among the chosen", *experts("router: {over: chosen}")),
+        Item("chosen with a bias", *experts("router: {bias: true}")),
+        Item("chosen by corrected scores", *experts("router: {correction: score}")),
+        Item("chosen by corrected logits", *experts("router: {correction: logit}")),
+        Item("with weights that sum to one", *experts("router: {renormalise: true}")),
+        Item("with weights times a number", *experts("router: {scale: 2.5}")),
+        Item("in groups judged by their best", *experts("router: {groups: {count: 4, keep: 1}}")),
+        Item(
+            "in groups judged by their best two",
+            *experts("router: {groups: {by: top2_sum}}", "router: {k: 3, groups: {count: 4, keep: 2}}"),
+        ),
+        Item("under a softcap", *experts("router: {softcap: 3}")),
+        Item("shaken", *experts("router: {jitter: 0.2}")),
+        Item("weighted on their input", *experts("weigh: input")),
+        Item("beside a shared one", *experts("shared: {type: gated, d_ff: 16}")),
+        Item("beside a gated one", *experts("shared_gate: true", "shared: {type: gated, d_ff: 16}")),
+        Item("kept even", *experts("balance: expert")),
+        Item("all of them, softly", *experts("router: soft")),
+        Item("all of them, softly, with a bias", *experts("router: {bias: true}", "router: soft")),
+        Item("passing on what they make", "{block: {residual: {type: scaled, stream: 0}}}", STACKED),
+        Item("under learned noise", *experts("router: noisy_top_k")),
+        Item("under learned noise, begun as others", *experts("router: {initial: init}", "router: noisy_top_k")),
+        Item("of like importance", *experts("balance: importance", "router: noisy_top_k")),
+        Item("of like smooth load", *experts("balance: load", "router: noisy_top_k")),
+        Item("of both", *experts("balance: [importance, load]", "router: noisy_top_k")),
+        Item("that choose their tokens", *experts("router: expert_choice"), base="encoder"),
+        Item(
+            "that choose fewer",
+            *experts("router: {factor: 0.5}", "router: expert_choice"),
+            base="encoder",
+        ),
+        Item("that choose of a batch", *experts("router: {over: batch}", "router: expert_choice"), base="encoder"),
+        Item("by the id of a token", *experts("router: hash")),
+        Item("by other lots", *experts("router: {seed: 1}", "router: hash")),
+        Item("with a second choice by chance", *experts("router: {sure_from: 0.5}", "router: {renormalise: true}")),
+        Item("as in Switch", *experts(SWITCH)),
+        Item("as in GShard", *experts(GSHARD)),
+        Item("as in DeepSeek-V2, dropping", *experts(DEEPSEEK_V2)),
+    ],
+    "room at experts": [
+        Item("by a factor", *experts("capacity: {factor: 0.5}")),
+        Item("by a number of tokens", *experts("capacity: {tokens: 2}")),
+        Item("in the whole batch", *experts("capacity: {over: batch}", "capacity: {factor: 0.5}")),
+        Item(
+            "by groups",
+            *experts("capacity: {per: group}", "router: {groups: {count: 4, keep: 2}}, capacity: {factor: 0.5}"),
+        ),
+        *(
+            Item(f"for {words}", *experts(f"capacity: {{keep: {keep}}}", "capacity: {factor: 0.5}"))
+            for words, keep in {
+                "first choices ahead of second": "first_choices",
+                "the best choices": "best",
+                "the best tokens": "best_tokens",
+            }.items()
+        ),
+        Item("or where there is room", *experts("capacity: {overflow: reroute}", "capacity: {factor: 1}")),
+        Item(
+            "or where there is room, at inference too",
+            *experts("capacity: {at_inference: true}", "capacity: {factor: 1, overflow: reroute}"),
+        ),
+        Item("that spares sequences", *experts("capacity: {spared: 0.9}", "capacity: {factor: 0.5}")),
+        Item("for each layer its own", *experts("capacity: {factor: 1 / (layer + 1)}")),
     ],
     "head": [
         Item("tied", "{head: {tie: true}}"),

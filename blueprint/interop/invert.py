@@ -193,12 +193,32 @@ class Inverter:
             except ExpressionFault:
                 return
 
+    def _less(self, tree: Operation, target: Any, env: Env) -> None:
+        """A whole number's bound, moved as little as turns the comparison (`i < hf.first_dense`)."""
+        left, right = tree.inner
+        flipped = not _fields(right)
+        known, bound = (right, left) if flipped else (left, right)
+        if _fields(known):
+            return
+        try:
+            value = _evaluated(known, env)
+        except ExpressionFault:
+            return
+        # As `value sign bound`: whether the bound has to lie above the value, and whether it may be it.
+        sign = _FLIPPED[tree.sign] if flipped else tree.sign
+        sign = sign if target else _NEGATED[sign]
+        if isinstance(value, int):
+            self.tree(bound, value + {"<": 1, "<=": 0, ">": -1, ">=": 0}[sign], env)
+
     def _in(self, tree: Operation, target: Any, env: Env) -> None:
         """A list with an item more or fewer."""
         item, whole = tree.inner
-        if not _constant(item):
+        if _fields(item):
             return
-        value = _evaluated(item, env)
+        try:
+            value = _evaluated(item, env)
+        except ExpressionFault:
+            return
         try:
             known = _evaluated(whole, env)
         except ExpressionFault:
@@ -236,6 +256,8 @@ class Inverter:
             return False
 
 
+_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}
+_NEGATED = {"<": ">=", "<=": ">", ">": "<=", ">=": "<"}
 _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
     "default": Inverter._default,
     "if": Inverter._if,
@@ -244,6 +266,7 @@ _METHODS: dict[str, Callable[[Inverter, Operation, Any, Env], None]] = {
     "or": Inverter._all,
     "==": Inverter._equal,
     "!=": Inverter._equal,
+    **dict.fromkeys(("<", "<=", ">", ">="), Inverter._less),
     "len": Inverter._len,
     "in": Inverter._in,
     "not in": Inverter._in,

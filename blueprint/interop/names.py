@@ -79,6 +79,12 @@ class Template:
         found = self._pattern.fullmatch(name)
         return {letter: int(value) for letter, value in found.groupdict().items()} if found else None
 
+    def number(self, name: str) -> int | None:
+        """The number that stands in another name where the first hole is in this one, if they begin alike."""
+        start = self.pieces[0] if isinstance(self.pieces[0], str) else ""
+        found = re.compile(re.escape(start) + r"(\d+)(?!\w)").match(name) if self.holes else None
+        return int(found[1]) if found else None
+
     def laid(self, layout: Mapping[str, str]) -> Template:
         """The name with what a layout says filled in."""
         pieces = tuple(layout.get(each.text.strip(), each) if isinstance(each, Hole) else each for each in self.pieces)

@@ -217,12 +217,21 @@ def _bind_rule(rule: Rule, env: Env, names: Sequence[str], out: Binding) -> None
                 said = _numbered(lacking, letters)
                 raise fault("weights", f"the rule is for `{said}`, too, which the model has not", rule.entry)
             out.bound.append(_bound(rule, inner, letters, tuple(members[n] for n in range(len(ours))), theirs))
-    if not met and (rule.when is None or _holds(rule, env)):
+    if not met and any(_holds(rule, each) for each in _places(rule, env, names)):
         meant = nearest(rule.ours[0].filled(lambda _: "{}"), dict.fromkeys(map(general, names)))
         likely = None if meant is None else _with_letters(meant, rule.ours[0])
         message = f"no parameter of this model is called `{rule.ours[0].text}`"
         fix = None if rule.when is not None else "leave the rule out, or say with `when` which configs it is for"
         out.problems.append(problem("unmatched-rule", message, rule.entry, suggestion=likely, fix=fix))
+
+
+def _places(rule: Rule, env: Env, names: Sequence[str]) -> list[Env]:
+    """Where a rule that met no name of ours might have: with its letter as the numbers that stand in its place."""
+    letters = rule.ours[0].letters
+    if rule.when is None or len(letters) != 1:
+        return [env]
+    numbers = {number for template in rule.ours for name in names if (number := template.number(name)) is not None}
+    return [env.with_(**{letter: number}) for letter in letters for number in sorted(numbers)] or [env]
 
 
 def _with_letters(name: str, like: Template) -> str:

@@ -82,8 +82,8 @@ class Walk:
         try:
             now = self.view.get(path)[0]
             known = same(now, value)
-            # As the family writes it: a whole number that others read by its type stays one.
-            value = now if known else value
+            # As the family writes it: others read numbers by their type, whole or not.
+            value = now if known else float(value) if type(now) is float and type(value) is int else value
         except LookupError:
             known = False
         if known and (not self.fresh or self.view.said(path)):

@@ -30,7 +30,8 @@ def dispatch(x_ND: Tensor, routing: Routing, run: Run, *, weigh_input: bool = Fa
     ends_E = torch.searchsorted(sorted_P, torch.arange(routing.experts, device=x_ND.device), right=True)
     groups = Groups(ends_E, ends_E.tolist() if readable(ends_E) else None)
     whole = routing.whole or groups.ends is None
-    place_R = place_P if whole else place_P[: groups.ends[-1]]  # type: ignore[index]
+    # What came to nothing stands last.
+    place_R = place_P[: routing.most] if whole else place_P[: groups.ends[-1]]  # type: ignore[index]
     token_R = place_R // choices
     weight_R1 = routing.weight_NK.flatten()[place_R, None]
     x_RD = x_ND[token_R]

@@ -20,7 +20,7 @@ class Routing:
 
     What balances read, as far as a router has it: `logits_NE`; `probability_NE`, rows that sum to 1; `more` by name.
     `score_NE` is what experts were chosen by, for who must choose again. `keep_N` is false at padding (None: there is
-    none). `whole` promises that every choice is an expert's.
+    none). `whole` promises that every choice is an expert's, `most` that no more than so many are (None: nothing).
     """
 
     expert_NK: Tensor
@@ -31,6 +31,7 @@ class Routing:
     score_NE: Tensor | None = None
     keep_N: Tensor | None = None
     whole: bool = True
+    most: int | None = None
     more: Mapping[str, Tensor] = field(default_factory=lambda: MappingProxyType({}))
 
     def only(self, keep_NK: Tensor) -> Routing:

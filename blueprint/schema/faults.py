@@ -77,7 +77,7 @@ def _parts(part: Component, at: Site) -> Iterator[tuple[str, Component, Site]]:
             yield from list(part.parts(at))
             return
     except (NotKnown, ArithmeticFault, TypeError, ValueError):
-        inside = replace(at, width=UNKNOWN, heads=UNKNOWN, kv_heads=UNKNOWN, head_dim=UNKNOWN)
+        inside = replace(at, width=UNKNOWN, heads=UNKNOWN, kv_heads=UNKNOWN, head_dim=UNKNOWN, extra=UNKNOWN)
     for name, value in vars(part).items():
         for item in value if isinstance(value, list | tuple) else [value]:
             if item is UNKNOWN or isinstance(item, Component):

@@ -6,8 +6,11 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 import blueprint as bp
+from blueprint.ops import Routing
 
 SPEC = """
 model:
@@ -82,3 +85,47 @@ def test_the_softmax_of_the_policy_is_taken_in_float32() -> None:
     ids = torch.arange(40).view(2, 20)
     kept, low = (model.to(torch.bfloat16)(ids).logits for model in models)
     assert not torch.equal(kept, low)
+
+
+ROUTERS = {
+    "softmax": "{type: top_k, bias: true}",
+    "corrected": "{type: top_k, score: sigmoid, correction: score}",
+    "soft": "soft",
+    "noisy": "{type: noisy_top_k, initial: init}",
+}
+IDS = torch.arange(40).view(2, 20)
+
+
+def routed(router: str, precision: str, roles: str) -> tuple[torch.nn.Module, Tensor, Routing, Tensor]:
+    """A router of a model of experts under a policy, what it was given and gave, and the model's logits."""
+    experts = f"model.block.feed_forward={{type: experts, experts: 4, expert: {{d_ff: 16}}, router: {router}}}"
+    model = build(experts, f"trainer.precision={precision}", f"precision.float32={roles}").eval()
+    model = model.to(torch.bfloat16) if precision == "bf16-true" else model
+    found: list[tuple[Tensor, Routing]] = []
+    inside = model.layers[-1].feed_forward.router
+    inside.register_forward_hook(lambda _, given, gave: found.append((given[0], gave)))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+        logits = model(IDS).logits
+    return inside, *found[0], logits
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+@pytest.mark.parametrize("router", ROUTERS.values(), ids=ROUTERS)
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_router_of_the_policy_scores_in_float32_and_any_other_does_not(
+    router: str, precision: str, kept: bool
+) -> None:
+    inside, x, routing, _ = routed(router, precision, "[router]" if kept else "[head]")
+    low = torch.bfloat16 if precision == "bf16-true" and not kept else torch.float32
+    assert {value.dtype for value in (*inside.parameters(), *inside.buffers())} == {low}
+    bias = getattr(inside.logits, "bias", None)
+    exact = F.linear(x.float().flatten(0, 1), inside.logits.weight.float(), None if bias is None else bias.float())
+    assert routing.logits_NE is not None
+    assert torch.allclose(routing.logits_NE, exact, rtol=1e-5, atol=1e-6) == kept
+    assert torch.equal(routing.logits_NE, routing.logits_NE.bfloat16().float()) != kept
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "bf16-mixed"])
+def test_a_router_kept_in_float32_changes_what_the_model_says(precision: str) -> None:
+    said = [routed("soft", precision, roles)[-1] for roles in ("[router, norm]", "[norm]")]
+    assert not torch.equal(*said)

@@ -23,7 +23,6 @@ EXPERTS = {
     "deepseek_v3",
     "gpt_oss",
     "llama4_text",
-    "mixtral",
     "qwen2_moe",
     "switch_transformers",
 }

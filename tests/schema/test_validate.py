@@ -261,3 +261,9 @@ def test_null_for_what_is_required_is_told_where_it_is_said() -> None:
     problem = only(GOOD, "model.layers=null")
     assert problem.key == "model.layers"
     assert problem.notes == ("set by the override `model.layers=null`",)
+
+
+def test_parts_of_experts_are_judged_though_their_number_is_missing() -> None:
+    router = "{type: top_k, k: 0}"
+    found = told(GOOD + "    feed_forward: {type: experts, balance: expert, router: " + router + "}\n")
+    assert [each.key.removeprefix("model.block.feed_forward.") for each in found] == ["experts", "router.k"]

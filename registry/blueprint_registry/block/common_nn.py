@@ -30,7 +30,9 @@ class MixerBlock(nn.Module):
 
     @property
     def incremental(self) -> bool:
-        """Whether the block decodes step by step: whether its mixers do, if it has any."""
+        """Whether the block decodes step by step: whether its mixers do, if it has any, and its feed-forward does."""
+        if not getattr(self.feed_forward, "incremental", True):
+            return False
         mixers = (mixer for mixer in (self.attention, self.cross_attention) if mixer is not None)
         return all(getattr(mixer, "incremental", hasattr(mixer, "new_state")) for mixer in mixers)
 

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from blueprint.component import Fault, Faults, Section, rule
+from blueprint.kinds import Router
 
 
 class Capacity(Section):
@@ -67,13 +68,16 @@ class Capacity(Section):
         assert self.factor is not None
         return Fraction(self.factor).limit_denominator(10**6) * Fraction(choices).limit_denominator(10**6) * share
 
-    def faults(self, choices: float, experts: int, groups: int | None, gives: frozenset[str]) -> Iterator[Fault]:
-        """What is wrong beside a router with so many `choices` a token, of experts in `groups`, that `gives` these."""
+    def faults(self, router: Router, choices: float, experts: int) -> Iterator[Fault]:
+        """What is wrong beside a router that makes so many `choices` a token, of so many experts."""
+        groups, name = router.group_count, router.spec_name
         if self.per == "group" and not groups:
-            yield Fault("the router has no groups", "per", "say `groups` of a `top_k` router, or `per: expert`")
+            yield Fault(
+                f"router `{name}` has no groups here", "per", "say `groups` of a `top_k` router, or `per: expert`"
+            )
             return
-        if self.overflow == "reroute" and "weigh" not in gives:
-            told = "the router does not weigh other experts than those it chose"
+        if self.overflow == "reroute" and "weigh" not in router.gives:
+            told = f"router `{name}` does not weigh other experts than those it chose"
             yield Fault(told, "overflow", "say `overflow: drop`, or a `top_k` router")
         if choices == 1 and self.keep in _ALIKE:
             told = f"with one choice a token `{self.keep}` is `{_ALIKE[self.keep]}`"

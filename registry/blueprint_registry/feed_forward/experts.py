@@ -109,17 +109,22 @@ class Experts(FeedForward):
         """Balances get what they need of the router, and the capacity goes with it."""
         given = self.router.gives
         if self.capacity is not None:
-            choices = self.router.choices(at.child("router", extra={"experts": self.experts}))
-            if "looks_ahead" in self.router.traits:
-                told = f"with router `{self.router.spec_name}` experts choose as many tokens as they have room for"
-                yield Fault(told, "capacity", "leave `capacity` out, or choose another router")
-            for fault in self.capacity.faults(choices, self.experts, self.router.group_count, given):
-                yield replace(fault, at=f"capacity.{fault.at}")
+            yield from self._crowded(self.capacity, at)
         for index, balance in enumerate(self.balances):
             where = "balance" if isinstance(self.balance, Balance) else f"balance.{index}"
             for need in sorted(balance.needs - given):
                 told = f"balance `{balance.spec_name}` needs {_NEEDS.get(need, need)}, which router"
                 yield Fault(f"{told} `{self.router.spec_name}` does not give here", where, _FIXES.get(need))
+
+    def _crowded(self, capacity: Capacity, at: Site) -> Iterator[Fault]:
+        router = self.router
+        if "looks_ahead" in router.traits:
+            told = f"with router `{router.spec_name}` experts choose as many tokens as they have room for"
+            yield Fault(told, "capacity", "leave `capacity` out, or choose another router")
+            return
+        choices = router.choices(at.child("router", extra={"experts": self.experts}))
+        for fault in capacity.faults(router, choices, self.experts):
+            yield replace(fault, at=f"capacity.{fault.at}")
 
     def miniature(self, at: Site) -> Self:
         """As few experts as keep the router's choices and groups apart."""
@@ -134,12 +139,18 @@ class Experts(FeedForward):
 
 
 _NEEDS = {
-    "probability": "probabilities of experts",
+    "probability": "probabilities that experts are chosen by",
+    "weight": "learned weights of experts",
     "logits": "logits of experts",
+    "load": "the chance of each expert's being chosen under noise",
     "correction": "a correction that it can adjust",
     "groups": "groups of experts",
 }
 _FIXES = {
+    "probability": "leave the balance out, or say `router: top_k`",
+    "weight": "leave the balance out, or say `router: top_k`",
+    "logits": "leave the balance out, or say `router: top_k`",
+    "load": "say `router: noisy_top_k`, or choose another balance",
     "correction": "say `correction: score` of a `top_k` router, or choose another balance",
     "groups": "say `groups` of a `top_k` router, or choose another balance",
 }

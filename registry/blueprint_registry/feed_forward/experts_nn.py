@@ -26,21 +26,24 @@ class ExpertsFeedForward(nn.Module):
     def __init__(self, said: Experts, at: Site) -> None:
         super().__init__()
         self.said = said
-        built = [(site, part.build(site)) for _, part, site in said.parts(at)]
+        parts = list(said.parts(at))
+        built = [(site, part.build(site)) for _, part, site in parts]
         made = {site.path.removeprefix(f"{at.path}."): part for site, part in built}
         self.router: Any = made["router"]
         self.experts = stack(made["experts"], said.experts)
+        routed = next(site for name, _, site in parts if name == "router")
         for module in self.experts.modules():
             # Of what experts hold, a token meets so many in all.
-            module.active_share = said.router.choices(at) / said.experts  # type: ignore[assignment]
+            module.active_share = said.router.choices(routed) / said.experts  # type: ignore[assignment]
         self.shared = made.get("shared")
         self.shared_gate = Linear(at.width, 1, bias=False) if said.shared_gate else None
         self.balances = nn.ModuleList(part for name, part in made.items() if name.startswith("balance"))
         self.places = None
         if said.capacity is not None:
-            choices = said.router.choices(at.child("router", extra={"experts": said.experts}))
-            self.places = Places(said.capacity, choices, said.experts, said.router.group_count)
+            self.places = Places(said.capacity, said.router.choices(routed), said.experts, said.router.group_count)
         self.measured = Measured(said.experts)
+        #: Whether a token's experts are chosen without a look at later tokens.
+        self.incremental = "looks_ahead" not in said.router.traits
 
     def forward(self, x_BTD: Tensor, flow: Flow) -> tuple[Tensor, dict[str, Tensor]]:
         """Route, serve, and while a model learns balance and measure."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
@@ -93,13 +94,14 @@ class TopK(Router):
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Mixtral's, GPT-OSS's, DeepSeek-V2's and -V3's, Switch's with a bounded logit, GShard's."""
+        """Qwen2-MoE's, Mixtral's, GPT-OSS's, DeepSeek-V2's and -V3's, Switch's with a bounded logit, GShard's."""
         halves = {"count": 2, "keep": 1}
         v2 = {"groups": halves, "scale": 1.5}
         v3 = {"score": "sigmoid", "correction": "score", "renormalise": True, "groups": {**halves, "by": "top2_sum"}}
         switch = {"k": 1, "jitter": 0.01, "softcap": 30.0}
         gshard = {"renormalise": True, "sure_from": 0.5}
-        return [{"renormalise": True}, {"over": "chosen", "bias": True, "correction": "logit"}, v2, v3, switch, gshard]
+        chosen = {"over": "chosen", "bias": True, "correction": "logit"}
+        return [{}, {"renormalise": True}, chosen, v2, v3, switch, gshard]
 
     def choices(self, at: Site) -> float:
         """k."""
@@ -127,25 +129,29 @@ class TopK(Router):
             return self.k + 1
         return self.groups.count * max(2, -(-self.k // self.groups.keep))
 
-    def check(self, at: Site) -> Faults:
+    def check(self, at: Site) -> Iterator[Fault]:
         """There are as many experts as are asked for, in groups of equal size that can serve them all."""
         experts = at.extra["experts"]
         if self.k > experts:
-            return Fault(f"{self.k} experts cannot be chosen of {experts}", "k", f"choose k from 1 to {experts}")
+            yield Fault(f"{self.k} experts cannot be chosen of {experts}", "k", f"choose k from 1 to {experts}")
         if self.groups is None:
-            return None
-        if experts % self.groups.count:
+            return
+        count, keep = self.groups.count, self.groups.keep
+        if experts % count:
             divisors = [n for n in range(2, experts + 1) if experts % n == 0]
-            told = f"{experts} experts do not divide into {self.groups.count} groups"
-            return Fault(told, "groups.count", f"choose from {', '.join(map(str, divisors))}")
-        size = experts // self.groups.count
+            told = f"{experts} experts do not divide into {count} groups"
+            yield Fault(told, "groups.count", f"choose from {', '.join(map(str, divisors))}")
+            return
+        size = experts // count
         if self.groups.by == "top2_sum" and size < 2:
-            told = f"{self.groups.count} groups of {experts} experts have one each, and not a best two"
-            return Fault(told, "groups.by", "say `by: max`, or choose fewer groups")
-        if self.k > self.groups.keep * size:
-            told = f"{self.groups.keep} groups of {size} experts cannot serve a token with {self.k}"
-            return Fault(told, "groups.keep", f"keep {-(-self.k // size)} groups or more")
-        return None
+            told = f"{count} groups of {experts} experts have one each, and not a best two"
+            yield Fault(told, "groups.by", "say `by: max`, or choose fewer groups")
+        if keep * size < self.k <= experts:
+            some = "1 group" if keep == 1 else f"{keep} groups"
+            told = f"{some} of {size} experts cannot serve a token with {self.k}"
+            least = -(-self.k // size)
+            fix = f"keep {least} groups or more" if least < count else "choose a smaller k, or leave `groups` out"
+            yield Fault(told, "groups.keep", fix)
 
     def build(self, at: Site) -> TopKRouter:
         """The module."""

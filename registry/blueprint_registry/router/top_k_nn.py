@@ -1,6 +1,7 @@
 """The k experts that score highest for a token, computed.
 
-B batch, T tokens, N = B·T, D model width, E experts, K choices, G groups.
+B batch, T tokens, N = B·T, D model width, E experts, K choices (of experts, or of groups), G groups, M experts of a
+group.
 """
 
 from __future__ import annotations
