@@ -70,8 +70,8 @@ class Visible:
         return ends - starts + (length - first)
 
     def _counted(self, first: int, length: int) -> int:
-        periods = [getattr(test, "period", None) for test in self.tests]
-        if self.ahead == 0 and self.back is not None and None not in periods:
+        periods = [test.period for test in self.tests if hasattr(test, "period")]
+        if self.ahead == 0 and self.back is not None and len(periods) == len(self.tests):
             period = lcm(*periods)
             return self._repeating_pairs(length, period) - self._repeating_pairs(first, period)
         return self._tested_pairs(first, length)

@@ -8,7 +8,6 @@ from typing import Any
 
 from blueprint.cost.units import count, decimal, flops, size
 
-
 #: Bits of a number.
 FORMATS = {"float32": 32, "bfloat16": 16, "float16": 16, "float8": 8, "int8": 8, "int4": 4}
 

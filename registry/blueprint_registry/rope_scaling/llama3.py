@@ -21,8 +21,8 @@ class Llama3(RopeScaling):
     """Frequencies that turn less often than this over the trained length are slow."""
 
     high_freq_factor: PositiveFloat = 4.0
-    """Frequencies that turn more often than this over the trained length are fast; at `low_freq_factor` none is between,
-    as in Llama 4."""
+    """Frequencies that turn more often than this over the trained length are fast; at `low_freq_factor` there is
+    nothing between (Llama 4)."""
 
     original_length: PositiveInt = 8192
     """Length the model was trained for, in tokens."""
