@@ -89,6 +89,10 @@ class FeedForward(Component, kind="feed_forward"):
     """The token-wise part of a block. Module: `(x_BTD, flow) -> (x_BTD, terms)`. One whose tokens do depend on each
     other has an attribute `incremental` that is false."""
 
+    def serves(self, at: Site) -> str | None:
+        """What of it serves a token, in words for the plan to tell; None where that is all of it."""
+        return None
+
 
 class Router(Component, kind="router"):
     """Which experts a token goes to. Module: `(x_BTD, flow) -> blueprint.ops.Routing` of all B · T tokens, in order.

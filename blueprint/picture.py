@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from blueprint.component import Component, Site
-from blueprint.render import groups, outside, ranges, side_facts, summary, wrapped
+from blueprint.render import groups, outside, ranges, serves, side_facts, summary, wrapped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,9 +145,10 @@ def _boxes(plan: Plan) -> tuple[list[_Box], list[_Link], dict[tuple[str, int], s
     return boxes, [*links, *(_Link(top, [len(boxes) - 1]) for top in tops)], colours
 
 
-def _part(name: str, part: Component, width: int) -> _Box:
+def _part(name: str, part: Component, width: int, serving: str = "") -> _Box:
     kind, *facts = summary(part).split(" · ")
-    lines = wrapped(" · ".join(facts), width)
+    lines = [f"for a token: {serving}"] if serving else []
+    lines += wrapped(" · ".join(facts), width)
     return _Box(f"{name.replace('_', ' ')}: {kind}", lines, _COLOURS.get(part.kind, _OTHER))
 
 
@@ -156,7 +157,8 @@ def _group(side: str, indices: list[int], layer: PlanLayer, colour: str, alterna
     own = {name: part for name in type(block).model_fields if isinstance(part := getattr(block, name), Component)}
     kind, *facts = summary(block, without=frozenset(own)).split(" · ")
     main = [(name, part) for name, part in own.items() if part.kind not in _BESIDE]
-    inside = [_part(name, part, 58) for name, part in main]
+    sites = {name: site for name, _, site in block.parts(layer.site)}
+    inside = [_part(name, part, 58, serves(part, sites.get(name, layer.site))) for name, part in main]
     chips: dict[str, list[str]] = {}
     for name, part in own.items():
         if part.kind in _BESIDE:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from blueprint.plan import Plan, PlanLayer
 
 WIDTH = 110
+NAME = 28
 _INDENT = 2
 _SIGN = " · "
 #: The length that attention is judged at where a model has no longest one.
@@ -21,10 +22,14 @@ LENGTH = 2048
 def plan_text(plan: Plan) -> str:
     """The plan as text: a head line, then a line for every part outside the layers and in each group of layers."""
     rows = list(_rows(plan))
-    column = max(len(name) for name, _ in rows) + 2
+    # A name that is longer, as of layers that alternate, has a line of its own.
+    column = max(len(name) for name, _ in rows if len(name) <= NAME) + 2
     lines = [f"{plan.name}: {_model_line(plan)}", f"plan {plan.hash}", ""]
     for name, text in rows:
         first, *rest = wrapped(text, WIDTH - column) or [""]
+        if len(name) > NAME:
+            lines += textwrap.wrap(name, WIDTH, subsequent_indent=" " * _INDENT)
+            name = ""
         lines.append(f"{name:<{column}}{first}".rstrip())
         lines += [" " * column + more for more in rest]
     return "\n".join(lines)
@@ -44,9 +49,23 @@ def _whole(value: Any) -> Any:
 
 
 def wrapped(text: str, width: int) -> list[str]:
-    """Settings in lines of at most `width`, which break between settings, not inside one."""
-    whole = _SIGN.join(fact.replace(" ", "\0") for fact in text.split(_SIGN))
-    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False)
+    """Settings in lines of at most `width`, which break between settings, and inside one only where it is wider."""
+    end = _SIGN.rstrip()
+    lines: list[str] = []
+    for fact in filter(None, text.split(_SIGN)):
+        if lines and len(lines[-1] + _SIGN + fact + end) <= width:
+            lines[-1] += _SIGN + fact
+            continue
+        if lines:
+            lines[-1] += end
+        lines += _broken(fact, width - len(end))
+    return lines
+
+
+def _broken(fact: str, width: int) -> list[str]:
+    """One setting, at its commas where it is too wide for a line."""
+    whole = fact.replace(" ", "\0").replace(",\0", ", ")
+    lines = textwrap.wrap(whole, width, break_long_words=False, break_on_hyphens=False, subsequent_indent="  ")
     return [line.replace("\0", " ") for line in lines]
 
 
@@ -148,9 +167,18 @@ def _group_rows(side: str, indices: list[int], layer: PlanLayer, plan: Plan) -> 
         chosen = _backend(part, sites.get(name, layer.site))
         if chosen:
             yield " " * 2 * _INDENT + "computed by", chosen
+        serving = serves(part, sites.get(name, layer.site))
+        if serving:
+            yield " " * 2 * _INDENT + "for a token", serving
         for inner, each, _ in part.parts(sites.get(name, layer.site)):
             if getattr(each, "scope", None) == "stack":
                 yield " " * 2 * _INDENT + inner, f"{each.spec_name} made once, for all layers that say the same"
+
+
+def serves(part: Component, at: Site) -> str:
+    """What of a part serves a token, where that is not all of it."""
+    ask = getattr(part, "serves", None)
+    return (ask(at) if ask is not None else None) or ""
 
 
 def _tied(plan: Plan, side: str, indices: list[int]) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
+from math import lcm
 from operator import and_
 from typing import Any
 
 Predicate = Callable[[Any, Any], Any]
-"""`(q_order, k_order) -> bool`, on integer tensors that broadcast, written with operators only."""
+"""`(q_order, k_order) -> bool`, on integer tensors that broadcast, written with operators only. One that says the same
+`period` tokens further on may have an attribute of that name."""
 
 BLOCK = 1024  # rows and columns of the blocks in which predicates are counted
 
@@ -59,13 +61,28 @@ class Visible:
         if not 0 <= first <= length:
             raise ValueError(f"{queries} queries of {length} tokens")
         if self.tests:
-            return self._tested_pairs(first, length)
+            return _remembered(self, first, length)
         ahead = length if self.ahead is None else min(self.ahead, length)
         back = length if self.back is None else min(self.back, length)
         # The row of query i holds the keys max(0, i - back) ... min(length - 1, i + ahead).
         ends = _clipped_sum(first + ahead, length + ahead, length - 1)
         starts = _ramp(length - back) - _ramp(first - back)
         return ends - starts + (length - first)
+
+    def _counted(self, first: int, length: int) -> int:
+        periods = [test.period for test in self.tests if hasattr(test, "period")]
+        if self.ahead == 0 and self.back is not None and len(periods) == len(self.tests):
+            period = lcm(*periods)
+            return self._repeating_pairs(length, period) - self._repeating_pairs(first, period)
+        return self._tested_pairs(first, length)
+
+    def _repeating_pairs(self, length: int, period: int) -> int:
+        """All pairs of a causal band whose rows, once they are full, are those `period` tokens before."""
+        assert self.back is not None
+        if length <= self.back + period:
+            return self._tested_pairs(0, length)
+        times, rest = divmod(length - self.back, period)
+        return self._tested_pairs(0, self.back + rest) + times * self._tested_pairs(self.back, self.back + period)
 
     def _tested_pairs(self, first: int, length: int) -> int:
         import torch
@@ -103,6 +120,11 @@ class Visible:
         other = len(self.tests) - len(named)
         words += [*named, f"{other} test" + "s" * (other > 1)] if other else named
         return ", ".join(words) or "full"
+
+
+@lru_cache(maxsize=64)
+def _remembered(mask: Visible, first: int, length: int) -> int:
+    return mask._counted(first, length)
 
 
 def _least(a: int | None, b: int | None) -> int | None:

@@ -8,12 +8,21 @@ from pathlib import Path
 import pytest
 
 import blueprint as bp
+from blueprint.cost import parameters
 from tests.conftest import ROOT
 
 #: Counts of the transformers library's models, built on the meta device, by name of the spec (`specs/papers`). It has
 #: no Transformer of 2017, which is counted from its formulas in `tests/parity/test_transformer.py`; and it ties the
 #: head of T5 1.1, whose 32,128 · 768 are added here.
 COUNTS = {
+    "deepseek_v2": 235_741_434_880,
+    "deepseek_v3": 671_026_404_352,
+    "gpt_oss_20b": 20_914_757_184,
+    "gshard_600b": 619_464_806_400,
+    "llama4_scout": 107_769_861_120,
+    "mixtral_8x7b": 46_702_792_704,
+    "qwen3_30b_a3b": 30_532_122_624,
+    "switch_c": 1_571_308_972_448,
     "albert_base": 11_683_584,
     "bart_large": 406_291_456,
     "bert_base": 109_482_240,
@@ -47,6 +56,17 @@ COUNTS = {
     "vit_base": 86_567_656,
     "vit_large": 304_326_632,
 }
+#: Of models with experts, the parameters that a token passes through, the table of tokens counted whole.
+ACTIVE = {
+    "deepseek_v2": 21_375_800_320,
+    "deepseek_v3": 37_552_282_624,
+    "gpt_oss_20b": 4_187_440_704,
+    "gshard_600b": 1_593_495_552,
+    "llama4_scout": 17_172_894_720,
+    "mixtral_8x7b": 12_879_925_248,
+    "qwen3_30b_a3b": 3_353_032_704,
+    "switch_c": 1_728_326_048,
+}
 SPECS = sorted((ROOT / "specs" / "papers").glob("*.yaml"))
 UNITS = {"M": 1e6, "B": 1e9}
 
@@ -62,8 +82,12 @@ def comment(path: Path) -> str:
 def test_a_spec_of_a_paper_has_the_parameters_it_says(path: Path) -> None:
     said = re.search(r": ([\d,]+) parameters", comment(path))
     assert said is not None, "the comment gives no count"
-    found = sum(p.numel() for p in bp.build(bp.load(path), device="meta").parameters())
-    assert found == int(said[1].replace(",", "")) == COUNTS[path.stem]
+    model = bp.build(bp.load(path), device="meta")
+    assert parameters.total(model) == int(said[1].replace(",", "")) == COUNTS[path.stem]
+    active = re.search(r" parameters, ([\d,]+) active", comment(path))
+    assert (active is not None) == (path.stem in ACTIVE)
+    found = int(active[1].replace(",", "")) if active else COUNTS[path.stem]
+    assert parameters.active(model) == found == ACTIVE.get(path.stem, found)
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,16 @@ def small(q, k):
     return k < 3
 
 
-MASKS = st.builds(Visible, BOUND, BOUND, st.booleans(), st.sampled_from([(), (even,), (even, small)]))
+@dataclass(frozen=True)
+class Chunk:
+    period: int
+
+    def __call__(self, q, k):
+        return q // self.period == k // self.period
+
+
+TESTS = [(), (even,), (even, small), (Chunk(3),), (Chunk(2), Chunk(3)), (Chunk(4), even)]
+MASKS = st.builds(Visible, BOUND, BOUND, st.booleans(), st.sampled_from(TESTS))
 
 
 def sees(mask: Visible, i: int, j: int) -> bool:
@@ -30,7 +40,7 @@ def sees(mask: Visible, i: int, j: int) -> bool:
     return near and all(test(i, j) for test in mask.tests)
 
 
-@given(MASKS, st.integers(1, 15), st.data())
+@given(MASKS, st.integers(1, 24), st.data())
 def test_pairs_are_what_counting_gives(mask, length, data):
     queries = data.draw(st.none() | st.integers(0, length))
     first = 0 if queries is None else length - queries
@@ -55,6 +65,7 @@ def test_long_sequences_are_counted_at_once():
     assert Visible().pairs(length) == length * length
     assert Visible(back=127, ahead=0).pairs(length) == 128 * length - 127 * 128 // 2
     assert Visible(back=127, ahead=0).pairs(length, queries=1) == 128
+    assert Visible(back=127, ahead=0, tests=(Chunk(100),)).pairs(length) == 10**7 * sum(range(101))
 
 
 def test_predicates_are_counted_over_several_blocks():

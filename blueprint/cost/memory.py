@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from blueprint.model.build import build_plan, with_hook
 from blueprint.model.inputs import given_of
 from blueprint.model.trial import trial_batch
+from blueprint.ops.cross_entropy import few_chunks
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
 
@@ -71,7 +72,7 @@ def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss
         _retype(model, dtypes)
         inputs = trial_batch(plan, batch, length)
         with Ledger(model) as ledger:
-            with computing(spec.trainer.precision):
+            with computing(spec.trainer.precision), few_chunks():
                 loss, _ = objective(model, inputs)
             ledger.begin_backward()
             loss.backward()

@@ -57,7 +57,8 @@ def by_layer(model: nn.Module, plan: Plan) -> tuple[Layers, ...]:
         own = sum(stack[index].weights_of == index for index in indices)
         shared = sum(each.numel() for each in module.parameters() if id(each) in several)
         parts = by_part(module, several)
-        out.append(Layers(side, tuple(indices), layer.variant, total(module) - shared, parts, own, shared))
+        found = (total(module) - shared, parts, own, shared, active(module) - shared)
+        out.append(Layers(side, tuple(indices), layer.variant, *found))
     return tuple(out)
 
 

@@ -6,7 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from blueprint.cost.units import count, flops, size
+from blueprint.cost.units import count, decimal, flops, size
+
+#: Bits of a number.
+FORMATS = {"float32": 32, "bfloat16": 16, "float16": 16, "float8": 8, "int8": 8, "int4": 4}
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Layers:
     by_part: dict[str, int]
     own: int
     shared: int = 0
+    #: Of one layer's parameters, those a token passes through.
+    active: int | None = None
 
     @property
     def span(self) -> str:
@@ -37,6 +42,7 @@ class Layers:
             "layers": list(self.indices),
             "variant": self.variant,
             "parameters": self.parameters,
+            "active_parameters": self.parameters if self.active is None else self.active,
             "by_part": self.by_part,
             "own": self.own,
             "shared": self.shared,
@@ -78,7 +84,8 @@ class Cost:
     its addition being two; attention counts the visible pairs alone. `flops_per_token` is the forward's mean over a
     sequence of `length`; `flops_training` is forward and backward of one batch. `cache_bytes_per_token` is what one
     more token of one sequence adds at `length`, `cache_bytes` what the whole batch holds there. A model that reads a
-    source and writes a target is taken to do so with `length` tokens each.
+    source and writes a target is taken to do so with `length` tokens each. Experts are taken to be used evenly: whom a
+    token goes to is unknown without data, to how many is not.
     """
 
     name: str
@@ -98,6 +105,11 @@ class Cost:
     unknown: dict[str, str] = field(default_factory=dict)
     #: Tokens of one sample in all stacks, where they are more than `length`.
     tokens: int | None = None
+
+    @property
+    def weights_by_format(self) -> dict[str, float]:
+        """Bytes of all parameters, were each held in a number format alone; the scales of the narrow ones are extra."""
+        return {name: self.parameters * bits / 8 for name, bits in FORMATS.items()}
 
     @property
     def flops_per_token(self) -> float | None:
@@ -125,6 +137,7 @@ class Cost:
             "cache_bytes_per_token": self.cache_bytes_per_token,
             "cache_bytes": self.cache_bytes,
             "memory": self.memory.to_plain(),
+            "weights_by_format": {name: int(held) for name, held in self.weights_by_format.items()},
             "unknown": self.unknown,
         }
 
@@ -136,6 +149,7 @@ class Cost:
             (f"operations, {at}", self._operation_rows()),
             (f"memory of training, {self.precision}, {at}", self._memory_rows()),
             ("decoding", self._cache_rows()),
+            ("weights alone, by number format", self._format_rows()),
         ]
         out = [title]
         for head, rows in sections:
@@ -146,13 +160,16 @@ class Cost:
         for part, number in self.by_part.items():
             yield part, f"{number:,}", f"{number / max(1, self.parameters):.1%}"
         yield "total", f"{self.parameters:,}", ""
-        yield "active for a token", f"{self.active_parameters:,}", ""
+        share = f"{self.active_parameters / max(1, self.parameters):.1%}"
+        yield "active for a token", f"{self.active_parameters:,}", f"{share}, tables that are looked up counted whole"
         sides = {layers.side for layers in self.layers}
         for layers in self.layers:
             shared = "" if layers.own == len(layers.indices) else f", {layers.own} with weights of their own"
             shared += f", beside {layers.shared:,} of the stack" if layers.shared else ""
             name = f"layer {layers.span}" if len(layers.indices) == 1 else f"layers {layers.span}, each"
             name = f"{layers.side} {name}" if len(sides) > 1 else name
+            if layers.active not in (None, layers.parameters):
+                shared = f", {layers.active:,} active{shared}"
             yield name, f"{layers.parameters:,}", f"{layers.variant}{shared}"
 
     def _operation_rows(self) -> Iterator[tuple[str, str, str]]:
@@ -160,12 +177,19 @@ class Cost:
         if self.flops_attention is not None and self.flops_forward:
             share = f"{self.flops_attention / self.flops_forward:.1%} in attention's scores"
         yield "forward", _said(self.flops_forward, flops), share or ""
-        yield "forward, a token", _said(self.flops_per_token, flops), ""
+        even = "experts taken to be used evenly" if self.active_parameters < self.parameters else ""
+        yield "forward, a token", _said(self.flops_per_token, flops), even
         yield "training step", _said(self.flops_training, flops), "forward and backward"
 
     def _memory_rows(self) -> Iterator[tuple[str, str, str]]:
         for name, number in self.memory.to_plain().items():
             yield ("total" if name == "training" else name), _said(number, size), ""
+
+    def _format_rows(self) -> Iterator[tuple[str, str, str]]:
+        held = self.weights_by_format
+        for names in (("float32",), ("bfloat16", "float16"), ("float8", "int8"), ("int4",)):
+            scales = ", and the scales" if FORMATS[names[0]] <= 8 else ""
+            yield ", ".join(names), size(held[names[0]]), f"{decimal(held[names[0]])}{scales}"
 
     def _cache_rows(self) -> Iterator[tuple[str, str, str]]:
         yield "weights", size(self.memory.weights), ""

@@ -13,6 +13,11 @@ def size(number: float) -> str:
     return _scaled(number, 1024, ("B", "KiB", "MiB", "GiB", "TiB", "PiB"))
 
 
+def decimal(number: float) -> str:
+    """Bytes in steps of a thousand, up to those that weights are told in: `16.06 GB`, `1,342.1 GB`."""
+    return _scaled(number, 1000, ("B", "kB", "MB", "GB"))
+
+
 def flops(number: float) -> str:
     """Floating-point operations: `15.2 GFLOP`."""
     return _scaled(number, 1000, ("FLOP", "KFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP", "ZFLOP"))

@@ -99,6 +99,12 @@ class Experts(FeedForward):
             name = "balance" if isinstance(self.balance, Balance) else f"balances.{index}"
             yield "balance", balance, at.child(name, extra=told)
 
+    def serves(self, at: Site) -> str:
+        """So many of the experts, and what is shared."""
+        choices = self.router.choices(at.child("router", extra={"experts": self.experts}))
+        shared = "" if self.shared is None else ", and what is shared"
+        return f"{choices:.6g} of {self.experts} experts{shared}"
+
     def check(self, at: Site) -> Iterator[Fault]:
         """Balances get what they need of the router, and the capacity goes with it."""
         given = self.router.gives

@@ -18,6 +18,11 @@ class SameChunk:
 
     chunk: int
 
+    @property
+    def period(self) -> int:
+        """What holds of two places holds a chunk further on."""
+        return self.chunk
+
     def __call__(self, q_order: Any, k_order: Any) -> Any:
         """⌊i / chunk⌋ = ⌊j / chunk⌋."""
         return q_order // self.chunk == k_order // self.chunk

@@ -22,6 +22,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"type": "llama3", "factor": 8.0, "original_length": TRAINED},
         {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0},
     ),
+    "llama3, a step": (
+        {"type": "llama3", "factor": 16.0, "high_freq_factor": 1.0, "original_length": TRAINED},
+        {"rope_type": "llama3", "factor": 16.0, "low_freq_factor": 1.0, "high_freq_factor": 1.0},
+    ),
     "yarn": ({"type": "yarn", "factor": 4.0, "original_length": TRAINED}, {"rope_type": "yarn", "factor": 4.0}),
     "yarn, not truncated": (
         {"type": "yarn", "factor": 4.0, "original_length": TRAINED, "truncate": False, "beta_fast": 8.0},
@@ -104,7 +108,7 @@ model:
 @pytest.mark.parametrize(
     ("scaling", "words"),
     [
-        ("{type: llama3, low_freq_factor: 4.0, high_freq_factor: 4.0}", "must exceed"),
+        ("{type: llama3, low_freq_factor: 4.0, high_freq_factor: 3.0}", "must not be below"),
         ("{type: yarn, factor: 4.0, original_length: 32, mscale: 1.0}", "does nothing alone"),
         ("{type: yarn, factor: 4.0, original_length: 32, beta_slow: 40.0}", "must exceed"),
         ("{type: longrope, short_factor: [1.0], long_factor: [1.0], original_length: 32}", "8 frequencies need 8"),
