@@ -39,6 +39,5 @@ def mean(x_NX: Tensor, routing: Routing, rows: int) -> Tensor:
     x_BTX: Tensor = x_NX.unflatten(0, (rows, -1))
     if routing.keep_N is None:
         return x_BTX.mean(1)
-    keep_BT1 = routing.keep_N.to(x_BTX.dtype).unflatten(0, (rows, -1))[..., None]
-    total_BX: Tensor = (x_BTX * keep_BT1).sum(1)
-    return total_BX / keep_BT1.sum(1).clamp_min(1)
+    keep_BT1: Tensor = routing.keep_N.to(x_BTX.dtype).unflatten(0, (rows, -1))[..., None]
+    return (x_BTX * keep_BT1).sum(1) / keep_BT1.sum(1).clamp_min(1)
