@@ -230,8 +230,8 @@ def _bind_rule(rule: Rule, env: Env, names: Sequence[str], out: Binding) -> None
         meant = nearest(rule.ours[0].filled(lambda _: "{}"), dict.fromkeys(map(general, names)))
         likely = None if meant is None else _with_letters(meant, rule.ours[0])
         message = f"no parameter of this model is called `{rule.ours[0].text}`"
-        fix = rule.fix("leave the rule out, or say with `when` which configs it is for")
-        fix = None if rule.when is not None and not rule.inherited else fix
+        own = "leave the rule out, or say with `when` which configs it is for"
+        fix = rule.fix(own) if rule.when is None or rule.inherited else None
         out.problems.append(problem("unmatched-rule", message, rule.entry, suggestion=likely, fix=fix))
 
 

@@ -79,9 +79,18 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "granitemoeshared": (
         "GraniteMoeShared",
-        {**BASE, "num_local_experts": 5, "shared_intermediate_size": 20, "router_aux_loss_coef": 0.0},
+        {
+            **BASE,
+            "num_local_experts": 5,
+            "shared_intermediate_size": 20,
+            "attention_multiplier": 0.25,
+            "router_aux_loss_coef": 0.0,
+        },
     ),
-    "granitemoeshared, nothing shared": ("GraniteMoeShared", {**BASE, "num_local_experts": 5}),
+    "granitemoeshared, nothing shared": (
+        "GraniteMoeShared",
+        {**BASE, "num_local_experts": 5, "attention_multiplier": 0.25},
+    ),
     "glm4_moe": ("Glm4Moe", {**BESIDE, "routed_scaling_factor": 1.5, "use_qk_norm": True, "attention_bias": True}),
     "glm4_moe, no groups": ("Glm4Moe", {**BESIDE, "n_group": 1, "topk_group": 1, "norm_topk_prob": False}),
     "dots1": ("Dots1", {**BESIDE, **WINDOWED}),
@@ -211,6 +220,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
             "shared_intermediate_size": 20,
             "layer_rope_theta": [1000.0, 0.0, 5000.0],
             "residual_multiplier": 0.7,
+            "attention_multiplier": 0.25,
         },
     ),
     "glm4_moe_lite": ("Glm4MoeLite", {**SCORED, **MIXED, **LATENT, "n_shared_experts": 2}),
