@@ -32,6 +32,7 @@ def variant(name: str) -> Public:
     """A public family with what is said of it."""
     changed = dict(VARIANTS[name])
     entry = copy.deepcopy(entries()[changed.pop("from")])
+    entry["unused"] = changed.pop("unused", 0)
     entry["config"].update(changed)
     random = torch.Generator().manual_seed(17)
     entry["inputs"] = {
@@ -122,3 +123,21 @@ def test_what_deepseek_v2_was_trained_with_is_its_papers(tmp_path: Path) -> None
             f_E = torch.bincount(expert_TK.flatten(), minlength=8) / (expert_TK.numel() / 8)
             expected = expected + 0.003 * (f_E * p_TE.mean(0)).sum() / 2
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+def test_what_switch_was_trained_with_is_its_papers(tmp_path: Path) -> None:
+    """The library's losses, of every layer by itself and of all sequences together."""
+    from transformers.models.switch_transformers.modeling_switch_transformers import (
+        load_balancing_loss_func,
+        router_z_loss_func,
+    )
+
+    theirs = public("switch_transformers")
+    ours: Any = imported(theirs, tmp_path).ours
+    out = theirs.model(**theirs.inputs, output_router_logits=True)
+    layers = [each.flatten(0, 1)[None] for each in (*out.encoder_router_logits, *out.decoder_router_logits)]
+    uneven = sum(load_balancing_loss_func(each.softmax(-1), each.argmax(-1)) for each in layers)
+    large = sum(router_z_loss_func(each) for each in layers)
+    found = ours(**theirs.inputs).terms
+    torch.testing.assert_close(found["balance_loss"], 0.001 * uneven, rtol=1e-5, atol=0)
+    torch.testing.assert_close(found["router_z_loss"], 0.001 * large, rtol=1e-5, atol=0)
