@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 import blueprint as bp
 from blueprint.interop.family import read_family
@@ -141,3 +142,18 @@ def test_what_switch_was_trained_with_is_its_papers(tmp_path: Path) -> None:
     found = ours(**theirs.inputs).terms
     torch.testing.assert_close(found["balance_loss"], 0.001 * uneven, rtol=1e-5, atol=0)
     torch.testing.assert_close(found["router_z_loss"], 0.001 * large, rtol=1e-5, atol=0)
+
+
+def test_deepseek_v3_comes_without_what_guesses_further_tokens(tmp_path: Path) -> None:
+    """As checkpoints have it: a layer beyond the last, which the library leaves out, too; it goes back as it came."""
+    folder = tmp_path / "theirs"
+    public("deepseek_v3").model.save_pretrained(folder)  # type: ignore[operator]
+    tensors = load_file(folder / "model.safetensors")
+    beyond = {name.replace("layers.2.", "layers.3."): each + 1 for name, each in tensors.items() if "layers.2." in name}
+    save_file({**tensors, **beyond, "model.layers.3.eh_proj.weight": torch.ones(48, 96)}, folder / "model.safetensors")
+    spec, model = bp.import_hf(folder)
+    assert len(bp.plan(spec).stacks["decoder"]) == 3
+    bp.export_hf(model, tmp_path / "back")
+    back = load_file(tmp_path / "back" / "model.safetensors")
+    assert back.keys() == {*tensors, *beyond, "model.layers.3.eh_proj.weight"}
+    assert all(torch.equal(back[name], each) for name, each in beyond.items())
