@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import count
+from string import ascii_lowercase
 
 from blueprint.diagnosis import Problem, nearest
 from blueprint.interop.config import FamilyError
@@ -71,10 +72,8 @@ def moves_in(rules: Rules, env: Env, ours: Mapping[str, Shape], theirs: Mapping[
     stands = {original: copy for copy, original in tied.items() if original not in theirs and copy in used}
     copies = {copy: original for copy, original in tied.items() if stands.get(original, original) in used}
     copies = {copy: original for copy, original in copies.items() if copy in rest or stands.get(original) == copy}
-    drop = [template.laid(layout) for template in rules.drop]
-    dropped = tuple(
-        name for name in theirs if name in rest - set(copies) and any(each.match(name) is not None for each in drop)
-    )
+    drop = [fill(template.laid(layout), env, ascii_lowercase) for template in rules.drop]
+    dropped = tuple(name for name in theirs if name in rest - set(copies) and any(each.covers(name) for each in drop))
     unused = [name for name in theirs if name in rest - set(copies) - set(dropped)]
     if unused:
         fix = "give it a rule, or name it under `drop` with the reason why it carries nothing"

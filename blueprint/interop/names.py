@@ -79,6 +79,13 @@ class Template:
         found = self._pattern.fullmatch(name)
         return {letter: int(value) for letter, value in found.groupdict().items()} if found else None
 
+    def covers(self, name: str) -> bool:
+        """Whether this is the name, or, where it ends in `*`, how the name begins."""
+        *first, last = self.pieces
+        if not (isinstance(last, str) and last.endswith("*")):
+            return self.match(name) is not None
+        return Template(self.node, (*first, last[:-1]))._pattern.match(name) is not None
+
     def number(self, name: str) -> int | None:
         """The number that stands in another name where the first hole is in this one, if they begin alike."""
         start = self.pieces[0] if isinstance(self.pieces[0], str) else ""

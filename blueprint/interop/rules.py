@@ -112,9 +112,7 @@ def read_rules(family: Family) -> Rules:
             problems += error.problems
     for entry in family.drop.entries.values():
         try:
-            for template in templates(entry):
-                _ = template.laid(found.layouts[0]).letters
-                found.drop.append(template)
+            found.drop += templates(entry)
         except FamilyError as error:
             problems += error.problems
     if problems:
@@ -276,14 +274,14 @@ def _bound(rule: Rule, env: Env, letters: dict[str, int], ours: tuple[str, ...],
         named = " and ".join(f"`{{{letter}}}`" for letter in sorted(stacked))
         raise fault("weights", f"{named} are not in our name: tensors are stacked over one letter at most", rule.source)
     over = next(iter(stacked), None)
-    return Bound(rule, env, ours, tuple(fill(each, env, over) for each in theirs), over)
+    return Bound(rule, env, ours, tuple(fill(each, env, over or "") for each in theirs), over)
 
 
-def fill(template: Template, env: Env, leave: str | None = None) -> Template:
-    """A template of theirs with the values of its expressions, but for the letter to `leave`."""
+def fill(template: Template, env: Env, leave: str = "") -> Template:
+    """A template of theirs with the values of its expressions, but for the letters to `leave`."""
 
     def value(hole: Hole) -> str | Hole:
-        if leave is not None and hole.letter == leave:
+        if hole.letter is not None and hole.letter in leave:
             return hole
         found = env.text(template.node, hole.text, hole.offset)
         if isinstance(found, bool) or not isinstance(found, int | str):

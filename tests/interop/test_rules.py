@@ -144,6 +144,16 @@ def test_the_layout_with_the_most_names_in_the_file_is_taken(tmp_path: Path) -> 
     assert moved(tmp_path, rules, theirs={f"model.{name}": said for name, said in THEIRS.items()}).layout == 0
 
 
+def test_what_carries_nothing_may_be_all_that_begins_alike(tmp_path: Path) -> None:
+    rules = GOOD + "drop: {'h.{hf.heads}.*': a layer that is not part of the model}\n"
+    theirs: Files = {**THEIRS, "h.2.up": ("F32", (6, 4)), "h.2.down.bias": ("F32", (6,))}
+    assert moved(tmp_path, rules, theirs=theirs).dropped == ("h.2.up", "h.2.down.bias")
+    with pytest.raises(FamilyError, match=r"h\.3\.up"):
+        moved(tmp_path, rules, theirs={**theirs, "h.3.up": ("F32", (6, 4))})
+    with pytest.raises(FamilyError, match=r"did you mean `hf\.heads`"):
+        moved(tmp_path, rules.replace("hf.heads", "hf.headz"), theirs=theirs)
+
+
 def test_copies_and_what_carries_nothing_are_accounted_for(tmp_path: Path) -> None:
     rules = GOOD + "tied: {head: wte}\ndrop: {'h.{i}.mask': a causal mask}\n"
     theirs: Files = {**THEIRS, "head": THEIRS["wte"], "h.0.mask": ("BOOL", (4, 4)), "h.1.mask": ("BOOL", (4, 4))}

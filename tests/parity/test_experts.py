@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file, save_file
 
 import blueprint as bp
 from blueprint.interop.family import read_family
@@ -32,6 +33,7 @@ def variant(name: str) -> Public:
     """A public family with what is said of it."""
     changed = dict(VARIANTS[name])
     entry = copy.deepcopy(entries()[changed.pop("from")])
+    entry["unused"] = changed.pop("unused", 0)
     entry["config"].update(changed)
     random = torch.Generator().manual_seed(17)
     entry["inputs"] = {
@@ -122,3 +124,36 @@ def test_what_deepseek_v2_was_trained_with_is_its_papers(tmp_path: Path) -> None
             f_E = torch.bincount(expert_TK.flatten(), minlength=8) / (expert_TK.numel() / 8)
             expected = expected + 0.003 * (f_E * p_TE.mean(0)).sum() / 2
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=0)
+
+
+def test_what_switch_was_trained_with_is_its_papers(tmp_path: Path) -> None:
+    """The library's losses, of every layer by itself and of all sequences together."""
+    from transformers.models.switch_transformers.modeling_switch_transformers import (
+        load_balancing_loss_func,
+        router_z_loss_func,
+    )
+
+    theirs = public("switch_transformers")
+    ours: Any = imported(theirs, tmp_path).ours
+    out = theirs.model(**theirs.inputs, output_router_logits=True)
+    layers = [each.flatten(0, 1)[None] for each in (*out.encoder_router_logits, *out.decoder_router_logits)]
+    uneven = sum(load_balancing_loss_func(each.softmax(-1), each.argmax(-1)) for each in layers)
+    large = sum(router_z_loss_func(each) for each in layers)
+    found = ours(**theirs.inputs).terms
+    torch.testing.assert_close(found["balance_loss"], 0.001 * uneven, rtol=1e-5, atol=0)
+    torch.testing.assert_close(found["router_z_loss"], 0.001 * large, rtol=1e-5, atol=0)
+
+
+def test_deepseek_v3_comes_without_what_guesses_further_tokens(tmp_path: Path) -> None:
+    """As checkpoints have it: a layer beyond the last, which the library leaves out, too; it goes back as it came."""
+    folder = tmp_path / "theirs"
+    public("deepseek_v3").model.save_pretrained(folder)  # type: ignore[operator]
+    tensors = load_file(folder / "model.safetensors")
+    beyond = {name.replace("layers.2.", "layers.3."): each + 1 for name, each in tensors.items() if "layers.2." in name}
+    save_file({**tensors, **beyond, "model.layers.3.eh_proj.weight": torch.ones(48, 96)}, folder / "model.safetensors")
+    spec, model = bp.import_hf(folder)
+    assert len(bp.plan(spec).stacks["decoder"]) == 3
+    bp.export_hf(model, tmp_path / "back")
+    back = load_file(tmp_path / "back" / "model.safetensors")
+    assert back.keys() == {*tensors, *beyond, "model.layers.3.eh_proj.weight"}
+    assert all(torch.equal(back[name], each) for name, each in beyond.items())
