@@ -50,14 +50,16 @@ def _whole(value: Any) -> Any:
 
 def wrapped(text: str, width: int) -> list[str]:
     """Settings in lines of at most `width`, which break between settings, and inside one only where it is wider."""
-    end = _SIGN.rstrip()
+    sign = _SIGN.rstrip()
     lines: list[str] = []
-    for fact in filter(None, text.split(_SIGN)):
+    facts = [fact for fact in text.split(_SIGN) if fact]
+    for number, fact in enumerate(facts, start=1):
+        end = "" if number == len(facts) else sign
         if lines and len(lines[-1] + _SIGN + fact + end) <= width:
             lines[-1] += _SIGN + fact
             continue
         if lines:
-            lines[-1] += end
+            lines[-1] += sign
         lines += _broken(fact, width - len(end))
     return lines
 
@@ -208,7 +210,7 @@ def _backend(part: Component, at: Site) -> str:
         found[device] = f"{chosen.name} ({chosen.reason})"
     if found["cpu"] == found["cuda"]:
         return found["cpu"]
-    return f"{found['cpu']}; on CUDA {found['cuda']}"
+    return f"{found['cpu']}{_SIGN}on CUDA {found['cuda']}"
 
 
 def summary(part: Section, without: frozenset[str] = frozenset(), sign: str = _SIGN) -> str:

@@ -123,8 +123,8 @@ start = time.perf_counter()
 import blueprint as bp
 found = bp.cost(bp.load(sys.argv[1])).to_plain()
 unit = 2**30 if sys.platform == "darwin" else 2**20
-found |= {"seconds": time.perf_counter() - start, "gigabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
-print(json.dumps(found))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+print(json.dumps({**found, "seconds": time.perf_counter() - start, "gigabytes": peak}))
 """
 
 

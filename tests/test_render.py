@@ -63,6 +63,19 @@ def test_what_will_compute_attention_is_told_with_its_reason(text: str) -> None:
     assert "softcap" in lines[1]
 
 
+def test_of_experts_it_is_told_how_many_serve_a_token() -> None:
+    experts = "{type: experts, experts: 8, router: {type: top_k}, shared: {type: gated}}"
+    text = str(bp.plan(bp.loads(SPEC, overrides=[f"model.blocks.local.feed_forward={experts}"])))
+    assert text.count("for a token ") == 1
+    assert "2 of 8 experts, and what is shared" in text
+
+
+def test_a_long_name_has_a_line_of_its_own() -> None:
+    lines = str(bp.plan(bp.loads(SPEC, overrides=["model.layers=40"]))).splitlines()
+    long = next(line for line in lines if line.startswith("layers 0–1, 3–4, 6–7"))
+    assert lines[lines.index(long) + 1].strip() == "local: sequential"
+
+
 def test_lines_are_no_wider_than_promised() -> None:
     wide = SPEC.replace("softcap: 30.0", "softcap: 30.0, bias: [q, k, v], qk_norm: {over: full}, value_dim: 24")
     lines = str(bp.plan(bp.loads(wide))).splitlines()

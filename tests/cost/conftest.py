@@ -39,5 +39,20 @@ UNEVEN: dict[str, dict[str, Any]] = {
     },
     "one differs": {"layers": 8, "overrides": {"0": {"feed_forward": {"type": "mlp", "d_ff": 48, "bias": True}}}},
     "shared": {"layers": 6, "share": [0, 0, 0, 3, 3, 3]},
+    "experts": {
+        "layers": 6,
+        "block": {
+            "attention": {"heads": 4},
+            "feed_forward": {
+                "type": "experts",
+                "experts": 8,
+                "expert": {"type": "gated", "d_ff": 16},
+                "router": {"type": "top_k", "k": 3},
+                "shared": {"type": "gated", "d_ff": 24},
+                "balance": "expert",
+            },
+        },
+        "overrides": {"0": {"feed_forward": {"type": "gated", "d_ff": 64}}},
+    },
     "parallel": {"layers": 6, "block": {"type": "parallel", "attention": {"heads": 4}, "feed_forward": {"d_ff": 64}}},
 }

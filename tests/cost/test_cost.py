@@ -239,6 +239,15 @@ def test_it_prints_as_a_table_and_as_json() -> None:
     )
 
 
+def test_weights_are_told_by_number_format() -> None:
+    found = bp.cost(spec(), 8)
+    assert found.weights_by_format["float32"] == found.memory.weights == 4 * found.parameters
+    assert found.to_plain()["weights_by_format"]["int4"] == found.parameters // 2
+    rows = str(found).split("weights alone, by number format")[1].splitlines()[1:5]
+    assert [row.split()[0].rstrip(",") for row in rows] == ["float32", "bfloat16", "float8", "int4"]
+    assert [("scales" in row) for row in rows] == [False, False, True, True]
+
+
 def _nulls(found: Cost) -> set[str]:
     """The fields that are None, as `unknown` names them."""
     plain = found.to_plain()

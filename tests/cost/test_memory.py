@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -33,6 +35,14 @@ def test_operations_add_up_exactly(name: str) -> None:
     written = plan(spec(**UNEVEN[name]))
     whole = flops.operations(written, LENGTH, BATCH)
     assert measured(written, lambda part: flops.operations(part, LENGTH, BATCH)) == whole
+
+
+def test_a_loss_in_chunks_holds_as_much_whether_all_of_them_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = spec(vocab_size=20_000, layers=1)
+    written = plan(made)
+    few = memory.activations(made, written, 1000, 3, made.objective.build(written.site))
+    monkeypatch.setattr(memory, "few_chunks", nullcontext)
+    assert memory.activations(made, written, 1000, 3, made.objective.build(written.site)) == few
 
 
 def test_no_more_layers_are_run_than_there_are() -> None:

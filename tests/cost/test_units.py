@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from blueprint.cost.units import count, flops, size
+from blueprint.cost.units import count, decimal, flops, size
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,8 @@ from blueprint.cost.units import count, flops, size
         (size(1536), "1.50 KiB"),
         (size(16 * 2**30), "16.00 GiB"),
         (flops(16_500_000_000), "16.50 GFLOP"),
+        (decimal(16_060_522_496), "16.06 GB"),
+        (decimal(1_342_052_808_704), "1,342.1 GB"),
         (flops(0.5), "0.50 FLOP"),
     ],
 )
