@@ -60,8 +60,8 @@ def kernel(dtype: torch.dtype, device: str, widths: tuple[int, int], address: in
     """Whether torch's grouped kernel takes such products: of tensors of a dtype, on a device, between two widths.
 
     Rows and their beginnings (`address`, all of them or-ed) must lie at multiples of 16 bytes. Where shapes alone are
-    known (`traced`) only bfloat16 on CUDA goes its way, as elsewhere it counts nothing and refuses other types. On CPU
-    it is no quicker than products one by one, but for bfloat16, which are many small ones to it.
+    known (`traced`) only bfloat16 on CUDA goes its way: elsewhere it counts nothing and refuses other types. On CPU it
+    is for bfloat16 alone, as products one by one are as quick there and take memory that is kept.
     """
     if any(width * dtype.itemsize % 16 for width in widths) or address % 16:
         return False

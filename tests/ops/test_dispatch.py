@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+import blueprint as bp
+from blueprint.cost import Cost
 from blueprint.ops import Groups, Routing, dispatch
 from blueprint.ops.dispatch import Run
 from blueprint.ops.grouped import grouped_linear
@@ -177,6 +179,22 @@ def test_a_tokens_result_is_its_own() -> None:
     for token in range(N):
         alone = Routing(routing.expert_NK[token, None], routing.weight_NK[token, None], E)
         torch.testing.assert_close(dispatch(x_ND[token, None], alone, experts(weight_EDD))[0], y_ND[token])
+
+
+def test_each_choice_costs_its_products() -> None:
+    def cost(k: int) -> Cost:
+        expert = {"type": "gated", "d_ff": 12}
+        said = {"type": "experts", "experts": 6, "expert": expert, "router": {"type": "top_k", "k": k}}
+        model = {"type": "decoder", "d_model": 8, "layers": 3, "vocab_size": 16, "max_length": 32}
+        block = {"attention": {"heads": 2}, "feed_forward": said}
+        return bp.cost(bp.load({"model": {**model, "block": block}}), length=10)
+
+    one, three = cost(1), cost(3)
+    assert one.unknown == three.unknown == {}
+    assert one.flops_forward and one.flops_training and three.flops_forward and three.flops_training
+    more = (3 - 1) * 3 * 10 * 3 * 2 * 8 * 12  # choices, layers, tokens, matrices, operations a weight
+    assert three.flops_forward - one.flops_forward == more
+    assert three.flops_training - one.flops_training == 3 * more
 
 
 @pytest.mark.slow

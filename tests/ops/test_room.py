@@ -60,7 +60,10 @@ def test_small_and_far_results_get_memory_of_their_own() -> None:
 
 def test_a_gradient_outlives_the_step_that_made_it() -> None:
     weight = torch.nn.Parameter(torch.zeros(SMALLEST // 4))
-    weight.grad = room(weight.shape, weight).fill_(3)
+    weight.grad = room(weight.shape, LIKE).fill_(3)
+    address = weight.grad.data_ptr()
     for _ in range(3):
-        room(weight.shape, weight).fill_(4)
+        room(weight.shape, LIKE).fill_(4)
     assert (weight.grad == 3).all()
+    weight.grad = None
+    assert address in {each.data_ptr() for each in [room(weight.shape, LIKE) for _ in range(3)]}
