@@ -41,20 +41,27 @@ def run_stacked(many: nn.Module, x_RD: Tensor, flow: Flow, groups: Groups) -> tu
     """Rows (R, D) in groups, each through its group's copy of a module that was `stack`ed: (R, D) and the terms."""
     shared = many.groups
     if isinstance(shared, Groups):
-        shared.ends_E, shared.ends = groups.ends_E, groups.ends
+        shared.follow(groups)
         y_1RD, told = many(x_RD[None], flow)
         return y_1RD[0], told
+    done: tuple[Tensor, dict[str, Tensor]] = _one_by_one(many, x_RD, flow, groups)
+    return done
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _one_by_one(many: nn.Module, x_RD: Tensor, flow: Flow, groups: Groups) -> tuple[Tensor, dict[str, Tensor]]:
     parameters = dict(many.named_parameters())
     slices = list(zip(*(each.unbind(0) for each in parameters.values()), strict=True))
     # Where sizes cannot be read one copy stands for all: shapes and work are the same.
-    ends = [len(x_RD)] if groups.ends is None else groups.ends
+    spans = groups.spans() if groups.readable else [(0, 0, len(x_RD))]
     found: list[Tensor] = []
     terms: dict[str, Tensor] = {}
-    start = 0
-    for end, own in zip(ends, slices, strict=False):
-        if end > start or end == 0 == len(x_RD):
-            y_1RD, more = functional_call(many, dict(zip(parameters, own, strict=True)), (x_RD[None, start:end], flow))
-            merge_terms(terms, more)
-            found.append(y_1RD[0])
-        start = end
+    end = 0
+    for group, start, end in spans or [(0, 0, 0)]:
+        own = dict(zip(parameters, slices[group], strict=True))
+        y_1RD, more = functional_call(many, own, (x_RD[None, start:end], flow))
+        merge_terms(terms, more)
+        found.append(y_1RD[0])
+    if end < len(x_RD):
+        found.append(torch.zeros_like(x_RD[end:]))
     return torch.cat(found), terms
