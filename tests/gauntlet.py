@@ -43,8 +43,10 @@ def misspellings(word: str, known: list[str], rng: random.Random) -> list[str]:
 
 
 def _edit(word: str, rng: random.Random) -> str:
-    at = rng.randrange(len(word))
     letter = rng.choice("abcdefghijklmnopqrstuvwxyz")
+    if not word:  # of one letter, and that one gone
+        return letter
+    at = rng.randrange(len(word))
     swapped = word[:at] + word[at + 1 : at + 2] + word[at] + word[at + 2 :]
     return rng.choice(
         [word[:at] + word[at + 1 :], word[:at] + letter + word[at:], word[:at] + letter + word[at + 1 :], swapped]
