@@ -43,8 +43,10 @@ def misspellings(word: str, known: list[str], rng: random.Random) -> list[str]:
 
 
 def _edit(word: str, rng: random.Random) -> str:
-    at = rng.randrange(len(word))
     letter = rng.choice("abcdefghijklmnopqrstuvwxyz")
+    if not word:  # of one letter, and that one gone
+        return letter
+    at = rng.randrange(len(word))
     swapped = word[:at] + word[at + 1 : at + 2] + word[at] + word[at + 2 :]
     return rng.choice(
         [word[:at] + word[at + 1 :], word[:at] + letter + word[at:], word[:at] + letter + word[at + 1 :], swapped]
@@ -135,7 +137,9 @@ def _lines(text: str, root: Map, shape: Shape) -> Iterator[Spoiled]:
             if alone and key in required and len(node.entries) > 1:
                 shorter = "\n".join(lines[:start] + lines[end:])
                 yield Spoiled("missing", f"{key} deleted", shorter, above)
-            twice = "\n".join(lines[:end] + lines[start:end] + lines[end:])
+            # The first key of an item of a list stands behind a dash, which would begin another item.
+            again = [" " * (entry.span.column - 1) + lines[start][entry.span.column - 1 :], *lines[start + 1 : end]]
+            twice = "\n".join(lines[:end] + again + lines[end:])
             yield Spoiled("duplicate", f"{key} twice", twice, end + 1)
         first = next(iter(node.entries.values()), None)
         if (
