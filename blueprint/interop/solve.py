@@ -97,7 +97,10 @@ def _follow(family: Family, walk: Walk, *, fresh: bool) -> None:
     for key, entry in family.inert.entries.items():
         path = tuple(key.split("."))
         if isinstance(entry.value, Scalar) and "${" in str(entry.value.value) and (fresh or walk.view.said(path)):
-            put(walk.config, path, walk.env.value(entry.value))
+            try:
+                put(walk.config, path, walk.env.with_().value(entry.value))
+            except FamilyError:
+                continue  # the fields it follows from are not there
 
 
 def _complete(family: Family, config: dict[str, Any], ignore: Sequence[str]) -> None:
