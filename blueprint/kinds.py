@@ -97,7 +97,8 @@ class FeedForward(Component, kind="feed_forward"):
 class Router(Component, kind="router"):
     """Which experts a token goes to. Module: `(x_BTD, flow) -> blueprint.ops.Routing` of all B · T tokens, in order.
 
-    The site's `extra` says how many `experts` there are. `gives` names what its routings hold for balances besides
+    The site's `extra` says how many `experts` there are, and whether anything beside the router counts by its groups
+    (`counted`). `gives` names what its routings hold for balances besides
     the choices: `probability` where choices follow it, `weight` where weights are learned, `logits`, or a name of
     `more`; `correction` where the module has a buffer of that name, (E,), that is added to what experts are chosen by
     and to nothing else; and `weigh` where routings hold `score_NE` and the module has
@@ -137,10 +138,10 @@ class Balance(Component, kind="balance"):
     """What keeps experts evenly used. Module: `(routing, flow) -> terms`, called while a model learns; its losses are
     weighted already.
 
-    `needs` names what the router must give. One that acts by the load measured over a whole optimizer step has a method
-    `adjust(router, load_E)`, called after it: the correction that some routers give is a tensor `correction` (E,) of
-    theirs. The site's `extra` says how many `experts` there are, the `groups` of the router, and how many of them are
-    `kept`.
+    `needs` names what the router must give. One that acts by the load that the router asked for over a whole optimizer
+    step, whatever room there was, has a method `adjust(router, load_E)`, called after it: the correction that some
+    routers give is a tensor `correction` (E,) of theirs. The site's `extra` says how many `experts` there are, how many
+    `choices` a token makes on average, the `groups` of the router, and how many of them are `kept`.
     """
 
     @property

@@ -88,7 +88,8 @@ SPARSE = "{block: {feed_forward: {type: experts, experts: 4}}}"
 STACKED = "{block: {attention: null, feed_forward: {type: experts, experts: 4, router: soft}}}"
 SWITCH = """expert: {type: mlp, activation: relu}, router: {k: 1, jitter: 0.01}, balance: {type: expert, weight: 0.01},
     capacity: {factor: 1.25, over: batch}"""
-GSHARD = """expert: {type: mlp, activation: relu}, router: {k: 2, renormalise: true, sure_from: 0.5}, balance: expert,
+GSHARD = """expert: {type: mlp, activation: relu}, router: {k: 2, renormalise: true, sure_from: 0.5},
+    balance: {type: expert, choices: first},
     capacity: {factor: 1, keep: first_choices}"""
 DEEPSEEK_V2 = """experts: 16, expert: {d_ff: 8}, shared: {type: gated, d_ff: 16}, balance: expert,
     router: {k: 3, groups: {count: 4, keep: 2}, scale: 16},
@@ -424,7 +425,7 @@ VOCABULARY: dict[str, list[Item]] = {
         Item("in the whole batch", *experts("capacity: {over: batch}", "capacity: {factor: 0.5}")),
         Item(
             "by groups",
-            *experts("capacity: {per: group}", "router: {groups: {count: 4, keep: 2}}, capacity: {factor: 0.5}"),
+            *experts("capacity: {per: group}", "router: {k: 3, groups: {count: 4, keep: 2}}, capacity: {factor: 0.5}"),
         ),
         *(
             Item(f"for {words}", *experts(f"capacity: {{keep: {keep}}}", "capacity: {factor: 0.5}"))

@@ -60,5 +60,6 @@ def counts(expert_P: Tensor, experts: int) -> Tensor:
 
     By scattering, as `bincount` has no shape on meta.
     """
-    zeros = torch.zeros(experts + 1, device=expert_P.device)
+    # Not torch's default, which bfloat16 may be while a model learns: it cannot count past 256.
+    zeros = torch.zeros(experts + 1, device=expert_P.device, dtype=torch.float32)
     return zeros.scatter_add_(0, expert_P, torch.ones_like(expert_P, dtype=zeros.dtype))[:experts]

@@ -143,6 +143,26 @@ def test_counts_survive_a_model_in_bfloat16() -> None:
     assert float(load_E.sum()) == 8 * 200 * 2
 
 
+@pytest.mark.parametrize("balance", ["expert", "communication"])
+def test_counts_are_exact_where_bfloat16_is_torchs_default(balance: str) -> None:
+    """As it is within a training step under `bf16-true`."""
+    router = {"type": "top_k", "k": 2, "groups": {"count": 2, "keep": 1}}
+    part = part_of(model_of(router=router, balance=balance).bfloat16())
+    x_BTD = torch.randn(1, 1200, part.router.logits.in_features, generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = []
+    for default in (torch.float32, torch.bfloat16):
+        torch.set_default_dtype(default)
+        try:
+            _, terms = part(x_BTD, Flow.of(1, 1200, "cpu"))
+            found.append((part.measured.take(torch.clone)[0], terms))
+        finally:
+            torch.set_default_dtype(torch.float32)
+    (load_E, terms), (again_E, others) = found
+    assert load_E.sum() == 1200 * 2
+    assert torch.equal(load_E, again_E)
+    assert {name: term.item() for name, term in terms.items()} == {name: term.item() for name, term in others.items()}
+
+
 def test_no_statistic_is_told_that_was_not_measured() -> None:
     part = part_of(model_of())
     part.measured.entropies = False

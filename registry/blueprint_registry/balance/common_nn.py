@@ -22,9 +22,9 @@ def shares(routing: Routing, flow: Flow, *, apart: bool) -> tuple[Tensor, Tensor
 
 
 def chosen(routing: Routing) -> Tensor:
-    """(N, E), how often each token chose each expert."""
-    chosen_NE = torch.zeros(len(routing.expert_NK), routing.experts + 1, device=routing.expert_NK.device)
-    ones_NK = torch.ones_like(routing.expert_NK, dtype=chosen_NE.dtype)
+    """(N, E), how often each token chose each expert; float32, whatever torch's default."""
+    ones_NK = torch.ones_like(routing.expert_NK, dtype=torch.float32)
+    chosen_NE = ones_NK.new_zeros(len(ones_NK), routing.experts + 1)
     return chosen_NE.scatter_add_(1, routing.expert_NK, ones_NK)[:, : routing.experts]
 
 

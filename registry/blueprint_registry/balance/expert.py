@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import PositiveFloat
 
-from blueprint.component import Site, register
+from blueprint.component import Fault, Faults, Site, register
 from blueprint.kinds import Balance
 
 if TYPE_CHECKING:
@@ -29,16 +29,25 @@ class Expert(Balance):
     """What shares and means are taken over: every `sequence` by itself, the mean of their losses being taken
     (DeepSeek-V3, 2024, eq. 17–20); the `batch`; or the batch in all `layers` of the stack at once, as the transformers
     library does."""
+    choices: Literal["all", "first"] = "all"
+    """Which choices of a token are counted: `all`, or the `first` alone, its best expert (Lepikhin et al., 2020,
+    *GShard*, Algorithm 1, whose c_e counts them ahead of any capacity)."""
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Over each of the three."""
-        return [{}, {"over": "sequence"}, {"over": "layers", "weight": 0.5}]
+        """Over each of the three, and GShard's."""
+        return [{}, {"over": "sequence"}, {"over": "layers", "weight": 0.5}, {"choices": "first"}]
 
     @property
     def needs(self) -> frozenset[str]:
         """Probabilities."""
         return frozenset({"probability"})
+
+    def check(self, at: Site) -> Faults:
+        """There are choices after the first, if that one is to be counted alone."""
+        if self.choices == "first" and at.extra["choices"] == 1:
+            return Fault("with one choice a token the first is all there are", "choices", "leave `choices` out")
+        return None
 
     def build(self, at: Site) -> ExpertBalance:
         """The module."""

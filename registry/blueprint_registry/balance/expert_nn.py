@@ -5,6 +5,7 @@ N tokens, E experts, K choices, B groups of tokens that are judged together.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ class ExpertBalance(nn.Module):
 
     def forward(self, routing: Routing, flow: Flow) -> dict[str, Tensor]:
         """The weighted loss, a scalar."""
+        if self.said.choices == "first":
+            # Choices stand in order of preference.
+            routing = replace(routing, expert_NK=routing.expert_NK[:, :1])
         f_BE, p_BE = shares(routing, flow, apart=self.said.over == "sequence")
         if self.said.over != "layers":
             return {"balance_loss": self._loss(f_BE, p_BE)}

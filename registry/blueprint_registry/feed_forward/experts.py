@@ -85,10 +85,13 @@ class Experts(FeedForward):
     def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
         """The expert, the router, what is shared, and the balances, each told how many experts there are."""
         router = self.router
+        by_groups = self.capacity is not None and self.capacity.per == "group"
         told = {
             "experts": self.experts,
+            "choices": router.choices(at.child("router", extra={"experts": self.experts})),
             "groups": router.group_count,
             "kept": router.groups_kept,
+            "counted": by_groups or any("groups" in balance.needs for balance in self.balances),
             "gives": router.gives,
         }
         yield "expert", self.expert, at.child("experts")
@@ -106,7 +109,7 @@ class Experts(FeedForward):
         return f"{choices:.6g} of {self.experts} experts{shared}"
 
     def check(self, at: Site) -> Iterator[Fault]:
-        """Balances get what they need of the router, and the capacity goes with it."""
+        """Balances get what they need of the router, and the capacity goes with it; no expert holds experts."""
         given = self.router.gives
         if self.capacity is not None:
             yield from self._crowded(self.capacity, at)
@@ -115,6 +118,9 @@ class Experts(FeedForward):
             for need in sorted(balance.needs - given):
                 told = f"balance `{balance.spec_name}` needs {_NEEDS.get(need, need)}, which router"
                 yield Fault(f"{told} `{self.router.spec_name}` does not give here", where, _FIXES.get(need))
+        if _chooses(self.expert):
+            told = "an expert cannot choose among experts of its own: it is given tokens of many texts, and no texts"
+            yield Fault(told, "expert", "say more and smaller `experts`; `groups` of the router choose in two steps")
 
     def _crowded(self, capacity: Capacity, at: Site) -> Iterator[Fault]:
         router = self.router
@@ -136,6 +142,13 @@ class Experts(FeedForward):
         from blueprint_registry.feed_forward.experts_nn import ExpertsFeedForward
 
         return ExpertsFeedForward(self, at)
+
+
+def _chooses(part: Any) -> bool:
+    """Whether a part is a router or holds one."""
+    if isinstance(part, list | tuple):
+        return any(map(_chooses, part))
+    return isinstance(part, Component) and (part.kind == "router" or any(map(_chooses, vars(part).values())))
 
 
 _NEEDS = {

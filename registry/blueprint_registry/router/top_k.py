@@ -154,6 +154,16 @@ class TopK(Router):
             least = -(-self.k // size)
             fix = f"keep {least} groups or more" if least < count else "choose a smaller k, or leave `groups` out"
             yield Fault(told, "groups.keep", fix)
+        elif self.groups.by == "max" and self.k <= keep < count and not at.extra["counted"]:
+            best = (
+                "best expert stands in its best group"
+                if self.k == 1
+                else f"{self.k} best experts stand in its best groups"
+            )
+            told = f"a token's {best}: keeping {keep} leaves none of them out, and nothing else here counts by groups"
+            yield Fault(
+                told, "groups.keep", "leave `groups` out" + (f", or keep fewer than {self.k}" if self.k > 1 else "")
+            )
 
     def build(self, at: Site) -> TopKRouter:
         """The module."""

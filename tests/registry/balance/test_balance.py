@@ -96,6 +96,23 @@ def test_v3s_sequence_loss_is_that_of_the_paper() -> None:
     )
 
 
+@pytest.mark.parametrize("padded", [False, True])
+def test_gshards_loss_counts_first_choices_ahead_of_any_capacity(padded: bool) -> None:
+    """1/E Σ (c_e / S) m_e over a group of S tokens, c_e of which have e as their first expert (Lepikhin et al., 2020,
+    Algorithm 1, lines 2–13): ours is E² times it."""
+    routing, keep_BT, rows = drawn(k=2), PADDED if padded else None, KEPT if padded else SEQUENCES
+    total = 0.0
+    for row in rows:
+        gates = [[float(gate) for gate in routing.probability_NE[t]] for t in row]  # type: ignore[index]
+        allowed = [routing.expert_NK[t].tolist() for t in row]
+        c, m = [0] * E, [sum(gate[e] for gate in gates) / len(row) for e in range(E)]
+        for gate, each in zip(gates, allowed, strict=True):
+            c[max(each, key=lambda e: gate[e])] += 1
+        total += sum(c[e] / len(row) * m[e] for e in range(E)) / E
+    (ours,) = told("expert", routing, keep_BT, weight=0.5, over="sequence", choices="first").values()
+    assert float(ours) == pytest.approx(0.5 * E**2 * total / B, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", ["expert", "device", "communication"])
 def test_an_even_load_costs_the_weight(name: str) -> None:
     """Every token sends its choices to the two groups that are its turn, and no expert is more probable."""

@@ -26,10 +26,12 @@ GROUPS = {"count": 3, "keep": 2}
 KEEPS = ("first", "first_choices", "best", "best_tokens")
 
 
-def experts(capacity: dict[str, Any] | None, experts: int = EXPERTS, **router: Any) -> ExpertsFeedForward:
+def experts(
+    capacity: dict[str, Any] | None, experts: int = EXPERTS, balance: Any = None, **router: Any
+) -> ExpertsFeedForward:
     """Experts that draw lots unevenly, so that some are crowded."""
     said = {"experts": experts, "expert": {"type": "gated", "d_ff": 8}, "router": {"type": "top_k", **router}}
-    part = Experts.of({"type": "experts", **said, "capacity": capacity}).filled(SITE)
+    part = Experts.of({"type": "experts", **said, "balance": balance, "capacity": capacity}).filled(SITE)
     assert not list(part.check(SITE))
     torch.manual_seed(0)
     made: ExpertsFeedForward = part.build(SITE)
@@ -375,6 +377,25 @@ def test_the_drop_rate_is_the_share_of_choices_without_a_place(said: dict[str, A
     assert found["drop_rate"].item() == pytest.approx(1 - there / real, abs=1e-6)
     assert there < real or "overflow" in said
     torch.testing.assert_close(found["load"].sum(), torch.tensor(float(EXPERTS)))
+
+
+@pytest.mark.parametrize("overflow", ["drop", "reroute"])
+def test_the_load_is_that_asked_for_and_a_bias_follows_it(overflow: str) -> None:
+    """Room that is full hides how uneven a router is: what is measured, and acted on, is what it asks for."""
+    balance = {"type": "bias", "rate": 0.25}
+    made = experts({"factor": 1.0, "overflow": overflow}, balance=balance, k=2, correction="logit").train()
+    flow = Flow.of(BATCH, LENGTH, attention_mask=torch.tensor(MASKS["padded"]))
+    asked, got = routed(made, tokens(), flow)
+    made(tokens(), flow)
+    correction = made.router.correction.clone()
+    found = made.settle(torch.clone)
+    load_E = torch.tensor([float((asked.expert_NK == expert).sum()) for expert in range(EXPERTS)])
+    torch.testing.assert_close(found["load"], load_E / load_E.mean())
+    torch.testing.assert_close(found["max_violation"], load_E.max() / load_E.mean() - 1)
+    # What was served is even in other ways.
+    assert not torch.equal((got.load() - got.load().mean()).sign(), (load_E - load_E.mean()).sign())
+    wanted_E = correction + 0.25 * (load_E.mean() - load_E).sign()
+    torch.testing.assert_close(made.router.correction, wanted_E)
 
 
 @pytest.mark.parametrize("keep", KEEPS)

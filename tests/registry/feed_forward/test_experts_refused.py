@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import pytest
 
@@ -60,6 +61,27 @@ CASES: dict[str, tuple[str, str, str]] = {
           groups: {count: 3, keep: «2»}""",
         "2 groups of 2 experts cannot serve a token with 5",
         "choose a smaller k, or leave `groups` out",
+    ),
+    "groups that leave no choice out": (
+        """
+        experts: 12
+        router:
+          k: 2
+          groups: {count: 4, keep: «3»}""",
+        "a token's 2 best experts stand in its best groups: keeping 3 leaves none of them out, and nothing else here "
+        "counts by groups",
+        "leave `groups` out, or keep fewer than 2",
+    ),
+    "groups that leave a single choice in": (
+        """
+        experts: 8
+        router:
+          k: 1
+          groups: {count: 4, keep: «1»}
+        balance: expert""",
+        "a token's best expert stands in its best group: keeping 1 leaves none of them out, and nothing else here "
+        "counts by groups",
+        "leave `groups` out",
     ),
     "groups without a best two": (
         """
@@ -179,6 +201,23 @@ CASES: dict[str, tuple[str, str, str]] = {
         "here",
         "say `router: noisy_top_k`, or choose another balance",
     ),
+    "experts inside an expert": (
+        """
+        experts: 4
+        «expert»:
+          type: experts
+          experts: 2""",
+        "an expert cannot choose among experts of its own: it is given tokens of many texts, and no texts",
+        "say more and smaller `experts`; `groups` of the router choose in two steps",
+    ),
+    "first choices alone where there are no others": (
+        """
+        experts: 4
+        router: {k: 1}
+        balance: {type: expert, choices: «first»}""",
+        "with one choice a token the first is all there are",
+        "leave `choices` out",
+    ),
     "a gate on nothing": (
         """
         experts: 4
@@ -239,5 +278,28 @@ def test_all_experts_for_every_token_are_allowed() -> None:
     """k of k is a mixture of all, though not of a kind that saves work."""
     said = {"experts": 3, "router": {"type": "top_k", "k": 3, "renormalise": True}}
     block = {"attention": {"heads": 4}, "feed_forward": {"type": "experts", **said}}
+    model = {"type": "decoder", "d_model": 32, "layers": 1, "max_length": 32, "vocab_size": 61, "block": block}
+    assert bp.load({"model": model})
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [
+        {"balance": "device"},
+        {"balance": ["expert", "communication"]},
+        {"capacity": {"factor": 0.5, "per": "group"}},
+        {"router": {"k": 2, "groups": {"count": 4, "keep": 2, "by": "top2_sum"}}},
+    ],
+)
+def test_groups_that_something_reads_may_leave_no_choice_out(reads: dict[str, Any]) -> None:
+    said = {"type": "experts", "experts": 8, "router": {"k": 2, "groups": {"count": 4, "keep": 2}}, **reads}
+    block = {"attention": {"heads": 4}, "feed_forward": said}
+    model = {"type": "decoder", "d_model": 32, "layers": 1, "max_length": 32, "vocab_size": 61, "block": block}
+    assert bp.load({"model": model})
+
+
+def test_what_is_shared_may_be_experts() -> None:
+    shared = {"type": "experts", "experts": 2, "router": "soft"}
+    block = {"attention": {"heads": 4}, "feed_forward": {"type": "experts", "experts": 4, "shared": shared}}
     model = {"type": "decoder", "d_model": 32, "layers": 1, "max_length": 32, "vocab_size": 61, "block": block}
     assert bp.load({"model": model})
