@@ -134,7 +134,7 @@ def second_derivatives() -> Found:
 
 
 def a_training() -> Found:
-    """Steps of two batches each, gradients kept between, one backward refused; and what copies of gradients say later."""
+    """Steps of two batches each, gradients kept between and one backward refused; and copies of gradients."""
     experts, held = made(), []
     optimizer = torch.optim.AdamW(experts.parameters(), lr=1e-3)
     for step in range(4):

@@ -41,7 +41,7 @@ class Places(nn.Module):
         apart = self.said.over == "sequence"
         index_N1 = torch.arange(batch * length, device=asked.expert_NK.device)[:, None]
         company_N1 = index_N1 // length if apart else torch.zeros_like(index_N1)
-        room_C = self._room(asked, batch if apart else 1)
+        room_C = self._room(asked, *((batch, length) if apart else (1, batch * length)))
         order_P = _ORDERS[self.said.keep](asked)
         real_NK = asked.expert_NK < asked.experts
         hall = _Hall(asked.experts, self.groups, company_N1, room_C, order_P)
@@ -59,8 +59,8 @@ class Places(nn.Module):
         weight_NK = torch.where(moved_N1, weigh(asked, expert_NK), asked.weight_NK)
         return replace(asked, expert_NK=expert_NK, weight_NK=weight_NK).only(served_NK)
 
-    def _room(self, asked: Routing, companies: int) -> Tensor:
-        tokens, device = len(asked.expert_NK) // companies, asked.expert_NK.device
+    def _room(self, asked: Routing, companies: int, tokens: int) -> Tensor:
+        device = asked.expert_NK.device
         if self.share is None:
             return torch.full((companies,), self.said.tokens or 0, device=device)
         count_C = torch.full((companies,), tokens, device=device)

@@ -414,3 +414,14 @@ def test_no_value_is_read_where_there_is_none(keep: str, overflow: str) -> None:
         fake = part.build(SITE).train()
         y_BTD, _ = fake(torch.empty(BATCH, LENGTH, WIDTH), Flow.of(BATCH, LENGTH))
         assert y_BTD.shape == (BATCH, LENGTH, WIDTH)
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (2, 0)])
+@pytest.mark.parametrize(
+    "said", [{"factor": 1.0}, {"factor": 1.0, "overflow": "reroute"}, {"tokens": 1, "over": "batch"}]
+)
+def test_no_tokens_find_room(shape: tuple[int, int], said: dict[str, Any]) -> None:
+    made = experts(said, k=2).train()
+    y_BTD, _ = made(torch.zeros(*shape, WIDTH, requires_grad=True), Flow.of(*shape))
+    y_BTD.sum().backward()
+    assert y_BTD.shape == (*shape, WIDTH)
