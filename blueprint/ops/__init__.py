@@ -10,7 +10,7 @@ from blueprint.ops.linear import Embedding, Linear
 from blueprint.ops.memory import Memory, MemoryState
 from blueprint.ops.meter import Meter
 from blueprint.ops.rotary import angles, rotate
-from blueprint.ops.routing import Routing, counts
+from blueprint.ops.routing import Routing, counts, wide
 from blueprint.ops.stacked import run_stacked, stack
 from blueprint.ops.state import KVState, State, steady
 from blueprint.ops.terms import merge_terms, with_losses
@@ -38,5 +38,6 @@ __all__ = [
     "run_stacked",
     "stack",
     "steady",
+    "wide",
     "with_losses",
 ]

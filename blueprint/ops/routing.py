@@ -55,6 +55,11 @@ class Routing:
         return counts(self.expert_NK.flatten(), self.experts)
 
 
+def wide(x: Tensor) -> Tensor:
+    """`x` in float32 where it has fewer bits: which expert is best must not hang on a rounding."""
+    return x.float() if x.dtype.itemsize < 4 else x
+
+
 def counts(expert_P: Tensor, experts: int) -> Tensor:
     """How often each of `experts` numbers stands in `expert_P`, (E,), float32; a number past them counts nowhere.
 

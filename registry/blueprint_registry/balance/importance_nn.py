@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from blueprint.ops import Flow, Routing
+from blueprint.ops import Flow, Routing, wide
 from blueprint_registry.balance._variation_nn import squared_variation
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class ImportanceBalance(nn.Module):
 
     def forward(self, routing: Routing, flow: Flow) -> dict[str, Tensor]:
         """The weighted loss, a scalar."""
-        weight_P = routing.weight_NK.flatten().float()
+        weight_P = wide(routing.weight_NK.flatten())
         zeros = weight_P.new_zeros(routing.experts + 1)
         importance_E = zeros.scatter_add(0, routing.expert_NK.flatten(), weight_P)[: routing.experts]
         return {"importance_loss": self.weight * squared_variation(importance_E)}

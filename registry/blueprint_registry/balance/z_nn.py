@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from blueprint.ops import Flow, Routing
+from blueprint.ops import Flow, Routing, wide
 from blueprint_registry.balance.common_nn import mean
 
 if TYPE_CHECKING:
@@ -26,5 +26,5 @@ class ZBalance(nn.Module):
     def forward(self, routing: Routing, flow: Flow) -> dict[str, Tensor]:
         """The weighted loss, a scalar."""
         assert routing.logits_NE is not None
-        z_N = routing.logits_NE.float().logsumexp(-1)
+        z_N = wide(routing.logits_NE).logsumexp(-1)
         return {"router_z_loss": self.said.weight * mean(z_N.square()[:, None], routing, 1).squeeze()}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from blueprint.ops import Flow, Linear, Routing
+from blueprint.ops import Flow, Linear, Routing, wide
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -32,7 +32,7 @@ class ExpertChoiceRouter(nn.Module):
 
     def forward(self, x_BTD: Tensor, flow: Flow) -> Routing:
         """The experts that took each token."""
-        logits_NE = self.logits(x_BTD.flatten(0, 1)).float()
+        logits_NE = wide(self.logits(x_BTD.flatten(0, 1)))
         p_NE = logits_NE.softmax(-1)
         rows, (of, tokens) = x_BTD.shape[0] if self.said.over == "sequence" else 1, self.share
         by_RSE = p_NE.detach().unflatten(0, (rows, -1))

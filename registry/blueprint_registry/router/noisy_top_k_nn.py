@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueprint.ops import Flow, Linear, Routing
+from blueprint.ops import Flow, Linear, Routing, wide
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -32,10 +32,10 @@ class NoisyTopKRouter(nn.Module):
     def forward(self, x_BTD: Tensor, flow: Flow) -> Routing:
         """Every token's k best experts, best first; while training under noise, with the smooth `load` (N, E)."""
         x_ND = x_BTD.flatten(0, 1)
-        h_NE = clean_NE = self.logits(x_ND).float()
+        h_NE = clean_NE = wide(self.logits(x_ND))
         more = {}
         if self.training:
-            std_NE = F.softplus(self.noise(x_ND).float())
+            std_NE = F.softplus(wide(self.noise(x_ND)))
             h_NE = clean_NE + torch.randn_like(clean_NE) * std_NE
             more = {"load": self._chance(clean_NE, h_NE, std_NE)}
         expert_NK = h_NE.detach().topk(self.k, dim=-1).indices

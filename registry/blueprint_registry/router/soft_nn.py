@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from blueprint.ops import Flow, Linear, Routing
+from blueprint.ops import Flow, Linear, Routing, wide
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -26,7 +26,7 @@ class SoftRouter(nn.Module):
 
     def forward(self, x_BTD: Tensor, flow: Flow) -> Routing:
         """All experts of every token, those that count for most first."""
-        logits_NE = self.logits(x_BTD.flatten(0, 1)).float()
+        logits_NE = wide(self.logits(x_BTD.flatten(0, 1)))
         p_NE = logits_NE.softmax(-1)
         expert_NK = p_NE.detach().argsort(dim=-1, descending=True, stable=True)
         return Routing(expert_NK, p_NE.gather(1, expert_NK), self.experts, logits_NE, p_NE, p_NE)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from blueprint.ops import Flow, Linear, Routing
+from blueprint.ops import Flow, Linear, Routing, wide
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -30,7 +30,7 @@ class SparseMixerRouter(nn.Module):
 
     def forward(self, x_BTD: Tensor, flow: Flow) -> Routing:
         """Every token's experts, in the order in which they were chosen."""
-        logits_NE = self.logits(x_BTD.flatten(0, 1)).float()
+        logits_NE = wide(self.logits(x_BTD.flatten(0, 1)))
         left_NE = logits_NE
         chosen, weights = [], []
         for _ in range(self.said.k):

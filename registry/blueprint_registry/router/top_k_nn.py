@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from blueprint.ops import Flow, Linear, Routing
+from blueprint.ops import Flow, Linear, Routing, wide
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -36,7 +36,7 @@ class TopKRouter(nn.Module):
         x_ND = x_BTD.flatten(0, 1)
         if said.jitter and self.training:
             x_ND = x_ND * torch.empty_like(x_ND).uniform_(1 - said.jitter, 1 + said.jitter)
-        logits_NE = self.logits(x_ND).float()
+        logits_NE = wide(self.logits(x_ND))
         if said.softcap is not None:
             logits_NE = said.softcap * torch.tanh(logits_NE / said.softcap)
         score_NE = self._scores(logits_NE)

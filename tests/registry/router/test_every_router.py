@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import blueprint as bp
+from blueprint.ops import Flow
 from blueprint.registry import member, names
 from tests.registry.router.common import ids, model_of
 
@@ -50,6 +51,21 @@ def test_the_future_changes_nothing_before_it(router: str, training: bool) -> No
 
     torch.testing.assert_close(said(some)[:, :7], said(other)[:, :7])
     assert not torch.equal(said(some)[:, 7:], said(other)[:, 7:])
+
+
+@pytest.mark.parametrize("router", ROUTERS)
+def test_a_model_in_float64_is_routed_and_learns_in_float64(router: str) -> None:
+    balance = {"hash": "null", "soft": "[importance, z]"}.get(router, "z")
+    model = model_of(router, kind="encoder", balance=balance).double()
+    layer = model.layers[0].feed_forward
+    x_BTD = torch.randn(1, 3, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    flow = Flow.of(1, 3, input_ids=ids()[:1, :3])
+
+    def run(x_BTD: torch.Tensor) -> torch.Tensor:
+        y_BTD, terms = layer(x_BTD, flow)
+        return y_BTD.sum() + sum(terms.values())  # type: ignore[no-any-return]
+
+    assert torch.autograd.gradcheck(run, x_BTD, eps=1e-6, atol=1e-7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("router", ROUTERS)
