@@ -161,7 +161,8 @@ class Depth(Count):
                 said = f"no block is called `{name}`; the blocks are {', '.join(known)}"
                 yield Fault(said, f"pattern.{index}", suggestion=nearest(name, known))
         for name in blocks:
-            if name not in pattern:
+            # One that `pattern` misspells would only be told of twice.
+            if name not in pattern and all(nearest(each, known) != name for each in pattern if each not in known):
                 yield Fault(
                     f"no layer uses the block `{name}`: `pattern` does not name it",
                     f"blocks.{name}",

@@ -61,12 +61,17 @@ class Pairing(Section):
             )
         return None
 
-    @rule("objective", "data")
-    def _samples_fit(objective: Objective | None, data: Data | None) -> Faults:
+    @rule("objective", "model", "data")
+    def _samples_fit(objective: Objective | None, model: Model, data: Data | None) -> Faults:
         if objective is None or data is None or data.source.gives in objective.samples:
             return None
         gives, reads = data.source.gives, objective.samples
-        others = [each.spec_name for each in members("objective") if gives in getattr(each, "samples", ())]
+        trains = [
+            each
+            for each in members("objective")
+            if model.spec_name in (getattr(each, "models", ()) or (model.spec_name,))
+        ]
+        others = [each.spec_name for each in trains if gives in getattr(each, "samples", ())]
         sources = [each.spec_name for each in members("source") if getattr(each, "gives", None) in reads]
         fits = [f"objective {' or '.join(f'`{name}`' for name in others)}"] if others else []
         fits += [f"source {' or '.join(f'`{name}`' for name in sources)}"] if sources else []

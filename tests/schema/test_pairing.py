@@ -28,12 +28,14 @@ def test_samples_that_an_objective_does_not_read_are_refused_with_what_fits() ->
     said, line = refusal(f"{DECODER}{BYTE}objective: causal\ndata:\n  source: reversal\n")
     assert line == 5
     assert "source `reversal` gives pairs, but objective `causal` reads text" in said
-    assert "objective `seq2seq`" in said
+    assert "seq2seq" not in said, "it trains no decoder"
     assert "`stdlib`" in said
     said, line = refusal(f"{CLASSES}{BYTE}objective: classification\ndata:\n  source: stdlib\n")
     assert line == 5
     assert "`labelled`" in said
     assert "`image_folder`" in said
+    said, _ = refusal(f"{BOTH}{BYTE}data:\n  source: stdlib\n")
+    assert said.endswith("| say source `pairs` or `reversal`"), "no objective that reads text trains this model"
 
 
 def test_what_reads_pairs_takes_them() -> None:
