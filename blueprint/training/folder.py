@@ -7,6 +7,8 @@ FOLDER/metrics.csv      a row every logged step
 FOLDER/checkpoints/     step=000100.ckpt with a checksum beside each
 FOLDER/samples.txt      text drawn while training
 FOLDER/loss.png         the loss curve
+FOLDER/statistics.csv   what parts measured of themselves (such as the load of experts), part by part
+FOLDER/statistics.png   the same as heat maps and curves
 FOLDER/summary.json     how it ended
 FOLDER/import.json, family.yaml, hf/  what an import remembers, where the run began from one
 """
@@ -73,6 +75,16 @@ class Layout:
         return self.root / "loss.png"
 
     @property
+    def statistics(self) -> Path:
+        """What parts measured of themselves, every logged step; only where there are such parts."""
+        return self.root / "statistics.csv"
+
+    @property
+    def heat(self) -> Path:
+        """The picture of what parts measured."""
+        return self.root / "statistics.png"
+
+    @property
     def summary(self) -> Path:
         """How the run ended."""
         return self.root / "summary.json"
@@ -121,7 +133,8 @@ class Run:
                 out.append(_line("unigram baseline", found["unigram_loss"], found["unigram_bits_per_byte"]))
             out += [f"{name.replace('_', ' '):<22}{value:>16.2%}" for name, value in found.get("scores", {}).items()]
         layout = Layout(self.folder)
-        out += ["", *(f"{'loss curve':<12}{layout.curve}" for _ in [0] if layout.curve.exists())]
+        pictures = {"loss curve": layout.curve, "statistics": layout.heat}
+        out += ["", *(f"{name:<12}{path}" for name, path in pictures.items() if path.exists())]
         more = " trainer.max_steps=" + str(2 * self.steps) if self.status == "finished" else ""
         allow = " --allow-plugins" if found.get("plugins") else ""
         prompt = shlex.quote(found.get("prompt") or "def ")

@@ -18,7 +18,7 @@ from blueprint import files
 from blueprint.inference.prompt import known_start
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as checkpoints
-from blueprint.training import curve, metrics
+from blueprint.training import curve, heat, metrics, statistics
 from blueprint.training.callbacks import sample
 from blueprint.training.callbacks.progress import RunProgress
 from blueprint.training.callbacks.record import Recorder
@@ -153,6 +153,7 @@ class _Training:
                 if first():
                     self._prepare_folder()
                     recorder.table = metrics.Table(self.layout.metrics, after=self.step)
+                    recorder.statistics = statistics.Statistics(self.layout.statistics, after=self.step)
                 if self.step < self.steps:
                     self._fit(trainer, newest)
                 status = "finished"
@@ -215,7 +216,7 @@ class _Training:
         return trainer, recorder, saver
 
     def _written(self, status: str, seconds: float) -> Run:
-        """Draw the loss and write down how the sitting ended."""
+        """Draw loss and statistics, and write down how the sitting ended."""
         rows = metrics.read(self.layout.metrics)
         run = Run(self.layout.root, status, self.step, self.steps, self._summary(rows, status, seconds))
         if first():
@@ -223,6 +224,9 @@ class _Training:
                 text = self.text
                 to_bits = text.bits_per_byte if text.form.running else None
                 curve.draw(self.layout.curve, rows, text.baseline, self.spec.name, to_bits, text.unit)
+            told = statistics.read(self.layout.statistics)
+            if told:
+                heat.draw(self.layout.heat, told, self.spec.name)
             write_json(self.layout.summary, run.summary)
         return run
 

@@ -1,4 +1,4 @@
-"""Write every logged step to metrics.csv, before the checkpoint of that step is saved."""
+"""Write every logged step to metrics.csv and statistics.csv, before the checkpoint of that step is saved."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 
 from blueprint.training.counts import processed
 from blueprint.training.metrics import HELD_OUT, Row, Table
+from blueprint.training.statistics import Statistics, columns, told
 
 #: Of what a training step gives: the loss as Lightning scales it, and a count, of which the mean says nothing.
 UNLOGGED = ("loss", "tokens")
@@ -20,13 +21,15 @@ TOKENS = ("input_ids", "decoder_input_ids")
 
 
 class Recorder(pl.Callback):
-    """Rows of metrics.csv: the mean loss of an optimizer step's batches, and what stands beside it.
+    """Rows of metrics.csv: the mean loss of an optimizer step's batches, and what stands beside it; and what parts told
+    of the step, part by part.
 
     `tokens_per_second` is taken from the median time between batches, so that validations and saving do not count.
     """
 
     def __init__(self, table: Table | None, every: int, steps: int) -> None:
         self.table, self.every, self.steps = table, every, steps
+        self.statistics: Statistics | None = None
         self.row: Row = {}
         self._found: list[dict[str, Any]] = []
         self._step = 0
@@ -62,9 +65,12 @@ class Recorder(pl.Callback):
             return
         self._step = trainer.global_step
         if self._step % self.every == 0 or self._step == self.steps or self._step == 1:
-            self.row = self._measured(trainer, pl_module)
+            found = told(pl_module.settled)  # type: ignore[arg-type]
+            self.row = columns(found) | self._measured(trainer, pl_module)
             if self.table is not None:
                 self.table.put(self._step, self.row)
+            if self.statistics is not None:
+                self.statistics.put(self._step, found)
         self._found.clear()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

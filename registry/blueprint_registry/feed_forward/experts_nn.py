@@ -64,7 +64,7 @@ class ExpertsFeedForward(nn.Module):
     @torch.no_grad()
     def settle(self, everyone: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
         """After an optimizer step: balances adjust the router by the load; what was measured, and begins anew."""
-        load_E, statistics = self.measured.settle(everyone)
+        load_E, statistics = self.measured.take(everyone)
         for balance in self.balances:
             adjust = getattr(balance, "adjust", None)
             if adjust is not None:
