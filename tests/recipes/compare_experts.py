@@ -56,8 +56,8 @@ class Watch(pl.Callback):
         """Take in a step, (L, E) of its load."""
         terms = [value for name, value in outputs.items() if name.endswith("_loss")]
         self.losses.append(float(outputs["objective"] - sum(terms)))
-        settled: dict[str, Any] = pl_module.settled  # type: ignore[assignment]
-        layers = [told["load"] for told in settled.values() if isinstance(told, dict) and "load" in told]
+        settled: dict[str, dict[str, Tensor]] = pl_module.settled  # type: ignore[assignment]
+        layers = [told["load"] for told in settled.values() if "load" in told]
         if layers:
             self.loads.append(torch.stack(layers))
 
