@@ -151,7 +151,7 @@ def draw(path: Path, found: Sequence[Found]) -> None:
             steps = range(50, len(of.loss_S) + 1)
             curve.plot(steps, lead_W, color=colour, lw=1.2, alpha=0.8, label=None if number else variant)
     curve.axhline(0, color="black", lw=0.8)
-    curve.set(xlabel="optimizer step", ylabel="nats below dense", xlim=(0, None), ylim=(-0.1, None))
+    curve.set(xlabel="optimizer step", ylabel="nats below dense", xlim=(0, None))
     curve.legend(frameon=False)
     curve.grid(alpha=0.25)
     curve.spines[["top", "right"]].set_visible(False)
