@@ -70,6 +70,8 @@ class Component(Section):
     #: What else a spec says when it holds a component of this kind or name, by key path (for trying it out).
     beside: ClassVar[dict[str, Any]] = {}
     formulas: ClassVar[bool] = True
+    #: Whether it bears on a model that has learned: what begins it, or acts while it learns, does not.
+    lasts: ClassVar[bool] = True
     #: The role under which a precision policy keeps parts of this kind in float32 (None: never).
     float32_role: ClassVar[str | None] = None
     #: Whether what such a part gives then stays float32 too, because it leaves the stream (logits do).

@@ -144,6 +144,8 @@ class Balance(Component, kind="balance"):
     `choices` a token makes on average, the `groups` of the router, and how many of them are `kept`.
     """
 
+    lasts: ClassVar[bool] = False
+
     @property
     def needs(self) -> frozenset[str]:
         """What the router must give for it."""
@@ -227,6 +229,8 @@ class Init(Component, kind="init"):
     Roles: `linear`, `residual` (an output projection into the stream), `embedding`, `head`; biases are zero, and
     every other parameter keeps what its module's constructor or `reset_parameters` gave it.
     """
+
+    lasts: ClassVar[bool] = False
 
 
 class Objective(Component, kind="objective"):

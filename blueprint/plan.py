@@ -31,10 +31,10 @@ class PlanLayer:
     site: Site
     weights_of: int
 
-    def to_plain(self, *, means: bool = True, defaults: bool = True) -> dict[str, Any]:
-        """What the layer is, as plain values; the variant's name is no part of it."""
+    def to_plain(self, **only: bool) -> dict[str, Any]:
+        """What the layer is, as plain values (`described`); the variant's name is no part of it."""
         share = {} if self.weights_of == self.site.layer else {"share": self.weights_of}
-        return {**described(self.block, means, defaults), **share}
+        return {**described(self.block, **only), **share}
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,10 @@ class Plan:
         text = json.dumps(self.to_plain(means=False, defaults=False), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def to_plain(self, *, means: bool = True, defaults: bool = True) -> dict[str, Any]:
-        """The whole plan as plain values, without what tells by which means it is computed, or without defaults."""
-        own = self.model.to_outside(described(self.model, means, defaults))
-        stacks = {
-            side: [layer.to_plain(means=means, defaults=defaults) for layer in stack]
-            for side, stack in self.stacks.items()
-        }
+    def to_plain(self, **only: bool) -> dict[str, Any]:
+        """The whole plan as plain values, without what `described` is asked to leave out."""
+        own = self.model.to_outside(described(self.model, **only))
+        stacks = {side: [layer.to_plain(**only) for layer in stack] for side, stack in self.stacks.items()}
         return {**own, "stacks": stacks}
 
     def parts(self) -> Iterator[tuple[str, Component, Site]]:
@@ -142,38 +139,40 @@ def kept_float32(spec: Spec) -> frozenset[str] | None:
     return frozenset((spec.precision or PrecisionPolicy()).float32)
 
 
-def described(part: Component, means: bool = True, defaults: bool = True) -> dict[str, Any]:
+def described(part: Component, *, means: bool = True, defaults: bool = True, passing: bool = True) -> dict[str, Any]:
     """A filled component as plain values with the versions of components that have moved past their first.
 
-    `means=False` leaves out the fields that are marked as `Means`, `defaults=False` those at their defaults: a field
-    that a component gains later then changes the identity of no model that does not say it.
+    `means=False` leaves out the fields that are marked as `Means`, `passing=False` those that mean nothing to a model
+    that has learned, `defaults=False` those at their defaults: a field that a component gains later then changes the
+    identity of no model that does not say it.
     """
-    out: dict[str, Any] = {"type": part.spec_name, **({"version": part.version} if part.version > 1 else {})}
-    return out | _fields(part, means, defaults)
 
+    def fields(section: Section) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        gone = frozenset() if passing else section.passing()
+        for name, info in type(section).model_fields.items():
+            value = getattr(section, name)
+            if name in gone or (not means and any(isinstance(mark, Means) for mark in info.metadata)):
+                continue
+            if defaults or value != section.default(name):
+                out[info.alias or name] = plain(value)
+        return out
 
-def _fields(part: Section, means: bool, defaults: bool) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for name, info in type(part).model_fields.items():
-        value = getattr(part, name)
-        if not means and any(isinstance(mark, Means) for mark in info.metadata):
-            continue
-        if defaults or value != part.default(name):
-            out[info.alias or name] = _described(value, means, defaults)
+    def plain(value: Any) -> Any:
+        if isinstance(value, Component):
+            version = {"version": value.version} if value.version > 1 else {}
+            return {"type": value.spec_name, **version, **fields(value)}
+        if isinstance(value, Section):
+            return fields(value)
+        if isinstance(value, list | tuple):
+            return [plain(item) for item in value]
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        # 1 and 1.0 are the same number, and must hash alike.
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    out: dict[str, Any] = plain(part)
     return out
-
-
-def _described(value: Any, means: bool, defaults: bool) -> Any:
-    if isinstance(value, Component):
-        return described(value, means, defaults)
-    if isinstance(value, Section):
-        return _fields(value, means, defaults)
-    if isinstance(value, list | tuple):
-        return [_described(item, means, defaults) for item in value]
-    if isinstance(value, dict):
-        return {key: _described(item, means, defaults) for key, item in value.items()}
-    # 1 and 1.0 are the same number, and must hash alike.
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _placed(spec: Spec, fault: Fault) -> Problem:

@@ -125,6 +125,12 @@ class Section(BaseModel):
             raise ArithmeticFault(fault.message)
         return known
 
+    def passing(self) -> frozenset[str]:
+        """The fields that mean nothing to a model that has learned: dropout, initial weights, what balances experts."""
+        slots = {name: slot_kinds(info.annotation) for name, info in type(self).model_fields.items()}
+        gone = {name for name, kinds in slots.items() if kinds and not any(kind.lasts for kind in kinds)}
+        return frozenset(gone | ({"dropout"} & slots.keys()))
+
     @classmethod
     def is_part(cls) -> bool:
         """Whether it stands at a site of its own."""

@@ -23,6 +23,7 @@ from blueprint.schema.shape import Shape, fields
 from blueprint.testing import tiny
 from blueprint.testing.checks import CHECKS, MODEL
 from blueprint.testing.tiny import TINY, place
+from tests.shipped import shipped
 
 LENGTH = 24
 WIDE = {"feed_forward": {"d_ff": 40}}
@@ -154,11 +155,6 @@ for _side in ("", "decoder."):
 
 #: Keys that change how the model is computed, not what it is: these, and only these, leave the hash as it is.
 HOW = {"multi_head.backend", "latent.backend"}
-
-
-def shipped(kind: str) -> list[str]:
-    """The members that ship; other tests may have registered some of their own by now."""
-    return [name for name in names(kind) if member(kind, name).__module__.startswith("blueprint")]
 
 
 PARTS = [(kind, name) for kind in kinds() if set(MODEL) <= set(CHECKS.get(kind, MODEL)) for name in shipped(kind)]

@@ -21,13 +21,16 @@ def stack(one: nn.Module, copies: int) -> nn.Module:
     is run copy by copy: the same result, slower where copies are many. What each copy starts from is drawn by itself
     (`blueprint.model.initialise`).
     """
-    linear = {name: module for name, module in one.named_modules() if isinstance(module, nn.Linear)}
+    every = one.named_modules(remove_duplicate=False)
+    linear = {name: module for name, module in every if isinstance(module, nn.Linear)}
     grouped = all(name.rpartition(".")[0] in linear for name, _ in one.named_parameters())
     one.groups = groups = Groups() if grouped else None  # type: ignore[assignment]
     if groups is not None:
+        made: dict[nn.Module, GroupedLinear] = {}  # a map that stands in two places stays one
         for name, each in linear.items():
             sizes = (each.in_features, each.out_features, each.bias is not None)
-            one.set_submodule(name, GroupedLinear(copies, *sizes, getattr(each, "role", "linear"), groups))
+            role = getattr(each, "role", "linear")
+            one.set_submodule(name, made.setdefault(each, GroupedLinear(copies, *sizes, role, groups)))
         return one
     for module in one.modules():
         for name, parameter in module.named_parameters(recurse=False):

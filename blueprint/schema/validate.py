@@ -259,10 +259,10 @@ class _Walk:
         """Place a fault at the value it names, else at the nearest key above it."""
         steps = tuple((fault.at or "").split(".")) if fault.at else ()
         reached, entry, taken = find(node, steps)
-        whole = taken == len(steps) and isinstance(reached, Scalar)
-        span = reached.span if whole else entry.span if entry is not None else blame
-        if taken == len(steps) and isinstance(reached, Seq):
-            span = reached.span
+        whole = taken == len(steps) and isinstance(reached, Scalar | Seq)
+        # An item of a list has no key to point at: it is its own place.
+        item = taken > 0 and entry is None
+        span = reached.span if whole or item else entry.span if entry is not None else blame
         notes = (*(entry.notes if entry else ()), *reached.notes, *notes)
         self.report(
             "rule",

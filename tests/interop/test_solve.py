@@ -125,3 +125,22 @@ def test_without_a_family_one_is_found() -> None:
     }
     with pytest.raises(FamilyError, match="says this model; the nearest differs in"):
         solve(bp.load({"model": strange}))
+
+
+def test_what_a_model_learned_by_need_not_be_sayable() -> None:
+    """Dropout, initial weights, balances and room in training leave nothing in a model that has learned."""
+    experts = {
+        "type": "experts",
+        "experts": 4,
+        "router": {"type": "top_k", "renormalise": True},
+        "balance": [{"type": "expert", "weight": 0.02}, "z"],
+        "capacity": {"factor": 1.25},
+    }
+    model = {"type": "decoder", "d_model": 32, "layers": 2, "vocab_size": 11, "max_length": 16, "init": "scaled"}
+    block = {"attention": {"heads": 4}, "feed_forward": experts, "dropout": 0.1}
+    said = {"model": {**model, "block": block}}
+    config = solve(bp.load(said), read_family("mixtral")).config.plain
+    assert config["num_local_experts"] == 4
+    experts["capacity"]["at_inference"] = True  # type: ignore[index]
+    with pytest.raises(FamilyError, match="capacity"):
+        solve(bp.load(said), read_family("mixtral"))

@@ -117,7 +117,9 @@ def test_a_router_of_the_policy_scores_in_float32_and_any_other_does_not(
 ) -> None:
     inside, x, routing, _ = routed(router, precision, "[router]" if kept else "[head]")
     low = torch.bfloat16 if precision == "bf16-true" and not kept else torch.float32
-    assert {value.dtype for value in (*inside.parameters(), *inside.buffers())} == {low}
+    assert {value.dtype for value in inside.parameters()} == {low}
+    # A correction is moved in steps that bfloat16 would lose.
+    assert {value.dtype for value in inside.buffers()} <= {torch.float32}
     bias = getattr(inside.logits, "bias", None)
     exact = F.linear(x.float().flatten(0, 1), inside.logits.weight.float(), None if bias is None else bias.float())
     assert routing.logits_NE is not None

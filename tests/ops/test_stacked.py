@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from blueprint.component import Site
-from blueprint.ops import Flow, Groups, run_stacked, stack
+from blueprint.ops import Flow, Groups, Linear, run_stacked, stack
 from blueprint_registry.feed_forward.gated import Gated
 from blueprint_registry.feed_forward.mlp import Mlp
 
@@ -94,3 +94,18 @@ def test_one_row_asks_no_copy_but_its_own() -> None:
             each[:2], each[3:] = torch.nan, torch.nan
     y_RD, _ = run_stacked(many, torch.randn(1, 8, dtype=torch.float64), Flow.of(1, 1), groups_of([0, 0, 1, 0]))
     assert y_RD.isfinite().all()
+
+
+def test_a_map_that_stands_in_two_places_stays_one() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.there = Linear(6, 6)
+            self.back = self.there
+
+        def forward(self, x: Tensor, flow: Flow) -> tuple[Tensor, dict[str, Tensor]]:
+            return self.back(self.there(x)), {}
+
+    many = stack(Twice(), 3)
+    assert len(list(many.parameters())) == 2
+    assert many.there is many.back

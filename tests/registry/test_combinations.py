@@ -11,8 +11,9 @@ import pytest
 import torch
 
 import blueprint as bp
-from blueprint.registry import kinds, member, names
+from blueprint.registry import kinds, member
 from blueprint.testing import tiny
+from tests.shipped import shipped
 
 LENGTH, PAD = 14, 3
 
@@ -23,10 +24,6 @@ REFUSED = [{"latent", position} for position in ("disentangled", "shaw", "transf
 
 def refused(choice: Iterable[str]) -> bool:
     return any(pair <= set(choice) for pair in REFUSED)
-
-
-def shipped(kind: str) -> list[str]:
-    return [name for name in names(kind) if member(kind, name).__module__.startswith("blueprint")]
 
 
 def spec_of(**slots: str) -> dict[str, Any]:

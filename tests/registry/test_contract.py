@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from blueprint.registry import kinds, member, names
+from blueprint.registry import kinds
 from blueprint.testing import contract
+from tests.shipped import shipped
 
-#: What ships; other tests may have registered components of their own by now.
-COMPONENTS = [
-    (kind, name) for kind in kinds() for name in names(kind) if member(kind, name).__module__.startswith("blueprint")
-]
+COMPONENTS = [(kind, name) for kind in kinds() for name in shipped(kind)]
 
 
 @pytest.mark.parametrize(("kind", "name"), COMPONENTS, ids=lambda word: word)

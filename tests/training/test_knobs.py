@@ -13,12 +13,13 @@ import torch
 
 import blueprint as bp
 from blueprint.component import Section
-from blueprint.registry import member, names
+from blueprint.registry import member
 from blueprint.schema.shape import fields
 from blueprint.schema.spec import Spec, Trainer
 from blueprint.training import metrics
 from blueprint.training.error import TrainError
 from blueprint.training.task import prepare
+from tests.shipped import shipped
 
 from .conftest import LABELLED, PAIRS, MakeSpec
 
@@ -151,8 +152,7 @@ def all_keys() -> set[str]:
     return set(keys(Spec)) | {
         f"{kind}.{name}.{key}"
         for kind in ("objective", "optimizer", "schedule", "source", "tokenizer")
-        for name in names(kind)
-        if member(kind, name).__module__.startswith("blueprint")
+        for name in shipped(kind)
         for key in fields(member(kind, name))
     }
 

@@ -132,6 +132,11 @@ class Experts(FeedForward):
         for fault in capacity.faults(router, choices, self.experts):
             yield replace(fault, at=f"capacity.{fault.at}")
 
+    def passing(self) -> frozenset[str]:
+        """So is a capacity that holds in training alone."""
+        only = self.capacity is not None and not self.capacity.at_inference
+        return super().passing() | ({"capacity"} if only else set())
+
     def miniature(self, at: Site) -> Self:
         """As few experts as keep the router's choices and groups apart."""
         few = self.router.fewest(at.child("router", extra={"experts": self.experts}))

@@ -33,6 +33,10 @@ class SparseMixer(Router):
         """Phi-3.5-MoE's, and one expert of many that come close."""
         return [{}, {"k": 1, "jitter": 0.5}]
 
+    def passing(self) -> frozenset[str]:
+        """Noise is of training alone."""
+        return super().passing() | {"jitter"}
+
     def choices(self, at: Site) -> float:
         """k."""
         return self.k

@@ -115,6 +115,10 @@ class TopK(Router):
         more = {"weigh": True, "correction": self.correction, "groups": self.groups}
         return super().gives | {name for name, there in more.items() if there}
 
+    def passing(self) -> frozenset[str]:
+        """Noise and chance are of training alone."""
+        return super().passing() | {"jitter", "sure_from"}
+
     @property
     def group_count(self) -> int | None:
         """As many groups as said."""

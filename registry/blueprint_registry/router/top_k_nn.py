@@ -6,7 +6,8 @@ group.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,14 @@ class TopKRouter(nn.Module):
         self.said, self.experts = said, int(at.extra["experts"])
         self.logits = Linear(at.width, self.experts, bias=said.bias)
         self.register_buffer("correction", torch.zeros(self.experts) if said.correction else None)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before = self.correction
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if before is not None and self.correction is not None and self.correction.itemsize < 4:
+            # It is moved in steps that 16 bits would lose.
+            self.correction = before.to(self.correction.device)
+        return self
 
     def forward(self, x_BTD: Tensor, flow: Flow) -> Routing:
         """Every token's k best experts, best first."""

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 import blueprint as bp
-from blueprint.registry import member, names
+from blueprint.registry import member
+from tests.shipped import shipped
 
 #: Every router that ships, in every way it shows itself.
 ROUTERS = [
     pytest.param({"type": name, **said}, id=f"{name}-{index}")
-    for name in names("router")
-    if member("router", name).__module__.startswith("blueprint")
+    for name in shipped("router")
     for index, said in enumerate(member("router", name).examples())
 ]
 CAPACITIES: list[dict[str, Any] | None] = [

@@ -192,6 +192,14 @@ CASES: dict[str, tuple[str, str, str]] = {
         "balance `expert` needs probabilities that experts are chosen by, which router `hash` does not give here",
         "leave the balance out, or say `router: top_k`",
     ),
+    "one of several balances, a map": (
+        """
+        experts: 4
+        router: soft
+        balance: [z, «{type: expert}»]""",
+        "balance `expert` needs probabilities that experts are chosen by, which router `soft` does not give here",
+        "leave the balance out, or say `router: top_k`",
+    ),
     "one of several balances": (
         """
         experts: 4

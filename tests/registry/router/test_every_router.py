@@ -9,10 +9,11 @@ import torch
 
 import blueprint as bp
 from blueprint.ops import Flow
-from blueprint.registry import member, names
+from blueprint.registry import member
 from tests.registry.router.common import ids, model_of
+from tests.shipped import shipped
 
-ROUTERS = [name for name in names("router") if member("router", name).__module__.startswith("blueprint")]
+ROUTERS = shipped("router")
 CAUSAL = [name for name in ROUTERS if "looks_ahead" not in member("router", name).traits]
 KEEP = torch.tensor([[1] * 12, [0] * 5 + [1] * 7, [0] * 2 + [1] * 10, [1] * 12])
 
