@@ -50,7 +50,7 @@ class Content:
         affair, change nothing."""
         kept = {key: value for key, value in self.said.items() if key not in ("truncation", "padding")}
         data = json.dumps(kept, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
-        return f"file-{hashlib.blake2b(data, digest_size=16).hexdigest()}"
+        return hashlib.blake2b(data, digest_size=16).hexdigest()
 
     @cached_property
     def ids(self) -> dict[str, int]:
