@@ -290,7 +290,7 @@ class Tokenizer(Component, kind="tokenizer"):
     @property
     def counted(self) -> str:
         """What says how many ids there are, in words."""
-        return f"tokenizer `{self.spec_name}`"
+        return "its type"
 
     @property
     def known(self) -> int | None:

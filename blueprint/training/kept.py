@@ -19,9 +19,11 @@ from blueprint.training.folder import plain_spec
 
 
 def kept(spec: Spec) -> Iterator[tuple[str, Path]]:
-    """The fields of the tokenizer that name such files, and the files."""
+    """The fields of the tokenizer that name such files, and the files; before it is trained there may be none."""
     for name in spec.tokenizer.kept if spec.tokenizer is not None else ():
-        yield name, Path(getattr(spec.tokenizer, name)).expanduser()
+        said = getattr(spec.tokenizer, name)
+        if said is not None:
+            yield name, Path(said).expanduser()
 
 
 def copied(spec: Spec, folder: Path) -> dict[str, Any]:
