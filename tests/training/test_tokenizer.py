@@ -214,3 +214,28 @@ def test_whole_words_are_hidden_with_a_tokenizer_that_learns(make_spec: MakeSpec
     kept = sample["input_ids"][sample["attention_mask"]].tolist()
     assert kept[0] == made.special("cls")
     assert kept.count(made.eos_id) <= 1
+
+
+def test_an_export_is_opened_by_the_transformers_library(make_spec: MakeSpec, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from blueprint.interop.export import export_folder
+
+    said = ("tokenizer.type=byte_bpe", "tokenizer.vocab_size=300", "tokenizer.pad=<pad>", "trainer.max_steps=2")
+    bp.fit(make_spec(*said, "model.block.dropout=0"), tmp_path / "run", progress=False)
+    done = export_folder(tmp_path / "run", tmp_path / "hf")
+    assert {"tokenizer.json", "tokenizer_config.json"} <= set(done.files)
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "hf")
+    model: Any = bp.restore(tmp_path / "run")
+    ours = model.spec.tokenizer
+    text = "the model, naïve 你好\n  twice"
+    assert theirs(text)["input_ids"] == ours.encode(text).tolist()
+    assert theirs.decode(theirs(text)["input_ids"]) == text
+    assert (theirs.eos_token_id, theirs.pad_token_id) == (ours.eos_id, ours.pad_id)
+
+
+def test_a_build_that_has_learned_nothing_exports_no_tokenizer(make_spec: MakeSpec, tmp_path: Path) -> None:
+    from blueprint.interop.export import export_folder
+
+    build_folder(make_spec(*BPE, "model.block.dropout=0"), tmp_path / "build", weights=True)
+    assert not [name for name in export_folder(tmp_path / "build", tmp_path / "hf").files if "tokenizer" in name]
