@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 @register("file")
 class File(Library):
     """A `tokenizer.json` as the tokenizers library writes it (https://huggingface.co/docs/tokenizers): WordPiece, byte
-    pairs, unigrams or words, with its own splitting and spelling. Runs, builds and checkpoints keep a copy."""
+    pairs, unigrams or words, with its own splitting and spelling; or SentencePiece's `.model` (Kudo & Richardson,
+    2018). Runs, builds and checkpoints keep a copy."""
 
     kept: ClassVar[tuple[str, ...]] = ("path",)
     reads: ClassVar[tuple[str, str] | None] = ("path", "tokenizer.json")
