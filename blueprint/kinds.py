@@ -12,7 +12,7 @@ or of several (a load, expert by expert). `everyone` sums a tensor over all proc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -271,7 +271,11 @@ class Objective(Component, kind="objective"):
 
 
 class Tokenizer(Component, kind="tokenizer"):
-    """Text to ids and back. Object: `encode(text)`, `decode(ids)`, `vocab_size`, `eos_id`, `fingerprint`."""
+    """Text to ids and back. Object: `encode(text)`, `decode(ids)`, `vocab_size`, `eos_id`, `fingerprint`.
+
+    One that learns from the training documents says in `learned` which field then names the file that `train` gives the
+    text of; until then it is `untrained`: its sizes and the ids of its special tokens are known, and nothing else.
+    """
 
     formulas: ClassVar[bool] = False
 
@@ -280,11 +284,23 @@ class Tokenizer(Component, kind="tokenizer"):
     kept: ClassVar[tuple[str, ...]] = ()
     #: The field that names a tokenizer's file, and what pretrained models call that file; None: there is no such.
     reads: ClassVar[tuple[str, str] | None] = None
+    #: The field that names the file it was trained into; None: there is nothing to learn.
+    learned: ClassVar[str | None] = None
 
     @property
     def vocab_size(self) -> int | None:
         """How many ids there are, where that is known without data."""
         return None
+
+    @property
+    def counted(self) -> str:
+        """What says how many ids there are, in words."""
+        return "its type"
+
+    @property
+    def known(self) -> int | None:
+        """How many of the ids stand for something: all, unless training found less to learn."""
+        return self.vocab_size
 
     @property
     def mask_id(self) -> int | None:
@@ -301,13 +317,50 @@ class Tokenizer(Component, kind="tokenizer"):
         """The ids that stand for no text, in order."""
         return ()
 
-    def begins_word(self) -> np.ndarray[Any, Any] | None:
-        """(vocab_size,) bool: whether a token begins a word, or None where the ids do not tell."""
+    def id_of(self, token: str) -> int | None:
+        """The id of a token that is spelt so, special ones among them; None where there is none."""
         return None
+
+    def begins_word(self) -> np.ndarray[Any, Any] | None:
+        """(vocab_size,) bool: whether a token begins a word, or None where the ids do not tell.
+
+        Raises `NotKnown` where only training will tell.
+        """
+        return None
+
+    @property
+    def untrained(self) -> bool:
+        """Whether it has yet to learn what it writes."""
+        return self.learned is not None and getattr(self, self.learned) is None
+
+    def train(self, texts: Iterable[str]) -> str:
+        """The text of the file that it learns from texts, which may be read more than once; raises ValueError."""
+        raise TypeError(f"tokenizer `{self.spec_name}` learns nothing")
 
     def encode(self, text: str) -> np.ndarray[Any, Any]:
         """The ids of a text."""
         raise TypeError(f"tokenizer `{self.spec_name}` does not encode")
+
+    def document(self, text: str) -> np.ndarray[Any, Any]:
+        """The ids of a whole text as it is learned from, without its end: with what a template puts around it."""
+        return self.encode(text)
+
+    def prompt(self, text: str) -> np.ndarray[Any, Any]:
+        """The ids of a text that is to be gone on with: with what a template puts before it."""
+        return self.encode(text)
+
+    @property
+    def framed(self) -> bool:
+        """Whether a template puts anything around a text."""
+        return False
+
+    def normal(self, text: str) -> str:
+        """What comes back of a text whose every part is known: all of it, unless the tokenizer says otherwise."""
+        return text
+
+    def exported(self) -> dict[str, str]:
+        """The files by which other libraries open it, their texts by their names."""
+        return {}
 
 
 class DataSource(Component, kind="source"):

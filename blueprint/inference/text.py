@@ -113,7 +113,7 @@ class TextGenerator:
         return Completion(text, len(new), "end" if ended else "length", float(found.score_BR[0, 0]))
 
     def _prompt(self, prompt: str) -> list[int]:
-        begins = source_ids if self.reads_source else _ids
+        begins = source_ids if self.reads_source else prompt_ids
         ids = begins(self.tokenizer, prompt)
         if ids:
             return ids
@@ -130,6 +130,11 @@ class TextGenerator:
 def source_ids(tokenizer: Any, text: str) -> list[int]:
     """The ids of a source, its end with them, as sources are given in training."""
     return [*_ids(tokenizer, text), *([] if tokenizer.eos_id is None else [int(tokenizer.eos_id)])]
+
+
+def prompt_ids(tokenizer: Any, text: str) -> list[int]:
+    """The ids of a prompt, with what the tokenizer's template puts before it."""
+    return [int(each) for each in getattr(tokenizer, "prompt", tokenizer.encode)(text)]
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:

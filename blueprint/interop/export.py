@@ -19,7 +19,7 @@ from torch import nn
 from blueprint.cost.units import count
 from blueprint.interop.config import NAME, FamilyError
 from blueprint.interop.error import CheckpointError
-from blueprint.interop.export_files import files_of, format_of, write_beside, write_weights
+from blueprint.interop.export_files import files_of, format_of, write_beside, write_tokenizer, write_weights
 from blueprint.interop.family import read_family
 from blueprint.interop.import_ import Progress, refuse_used
 from blueprint.interop.live import Held, fits, shapes_of, state_of
@@ -116,6 +116,7 @@ def export(subject: Subject, out: Path, family: str | Path | None = None, progre
     try:
         write_weights(subject, moves, files, names, metadata, origin, temporary, progress)
         write_beside(temporary, filled.config, format_of(files), origin)
+        write_tokenizer(temporary, subject.spec.tokenizer)
         os.replace(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

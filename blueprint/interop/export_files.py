@@ -17,6 +17,7 @@ from blueprint.interop.safetensors_io import open_checkpoint
 from blueprint.interop.safetensors_out import Out, sharded, shards
 from blueprint.interop.subject import Origin, Subject
 from blueprint.interop.transfer import Sinks, move_out
+from blueprint.kinds import Tokenizer
 
 #: Where a config says the number format of its weights.
 _FORMAT_FIELDS = ("dtype", "torch_dtype")
@@ -84,6 +85,16 @@ def write_beside(folder: Path, config: Config, dtype: str | None, origin: Origin
     if dtype is not None:
         values[next((name for name in _FORMAT_FIELDS if name in values), _FORMAT_FIELDS[0])] = dtype
     write_atomic(folder / NAME, json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_tokenizer(folder: Path, tokenizer: Tokenizer | None) -> None:
+    """Write the files by which the transformers library opens the tokenizer, but those that came with an import."""
+    if tokenizer is None or tokenizer.untrained:
+        return
+    found = tokenizer.exported()
+    if not any((folder / name).exists() for name in found):
+        for name, text in found.items():
+            write_atomic(folder / name, text)
 
 
 def format_of(files: Mapping[str, list[Out]]) -> str | None:

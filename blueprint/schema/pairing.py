@@ -7,7 +7,7 @@ from typing import Any
 from blueprint.component import Fault, Faults, Section, rule
 from blueprint.kinds import Objective, Tokenizer
 from blueprint.registry import members
-from blueprint.schema.data import IMAGES, Data
+from blueprint.schema.data import IMAGES, PAIRS, Data
 from blueprint.schema.model import Model
 
 
@@ -115,3 +115,14 @@ class Pairing(Section):
     @rule("objective", "tokenizer")
     def _tokenizer_fits(objective: Objective | None, tokenizer: Tokenizer | None) -> Faults:
         return None if objective is None or tokenizer is None else objective.fits(tokenizer)
+
+    @rule("tokenizer", "data")
+    def _template_has_effect(tokenizer: Tokenizer | None, data: Data | None) -> Faults:
+        if tokenizer is None or data is None or not tokenizer.framed or data.source.gives != PAIRS:
+            return None
+        return Fault(
+            f"the tokenizer's template does nothing with source `{data.source.spec_name}`: a pair's source and target "
+            "each end with `eos`, and the objective says what a target begins with",
+            "tokenizer.template",
+            "remove `template`",
+        )

@@ -239,7 +239,8 @@ class Spec(Pairing):
         needed = tokenizer.vocab_size
         if needed is not None and model.vocab_size is not None and model.vocab_size < needed:
             return Fault(
-                f"the model knows {model.vocab_size} tokens, but tokenizer `{tokenizer.spec_name}` writes {needed}",
+                f"the model knows {model.vocab_size} tokens, as `{at}` says, but tokenizer "
+                f"`{tokenizer.spec_name}` writes {needed}, as {tokenizer.counted} says",
                 at,
                 "leave `vocab_size` out to take the tokenizer's",
             )

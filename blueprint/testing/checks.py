@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import copy
 import re
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from blueprint.describe import descriptions
@@ -286,11 +288,47 @@ def _loss_is_finite_and_teaches_every_parameter(case: Case) -> None:
 
 def _text_comes_back(case: Case) -> None:
     tokenizer: Any = case.spec.tokenizer
-    made = tokenizer.build(case.spec.model.site())
-    for text in ("Plain WORDS,  123 ", "naïve 你好 🙂\n\ttabs", ""):
-        ids = made.encode(text)
-        assert all(0 <= int(i) < made.vocab_size for i in ids), "an id lies outside the vocabulary"
-        assert made.decode(ids) == text, f"{text!r} comes back as {made.decode(ids)!r}"
+    known = ("Plain WORDS,  123 ", "naïve 你好 🙂\n\ttabs", "")
+    others = ("other Words — 456\r\n", "ﬁ Å é \x00") if "every_text" in tokenizer.traits else ()
+    with _learned(tokenizer, known) as learned:
+        made = learned.build(case.spec.model.site())
+        assert made.vocab_size == tokenizer.vocab_size, "training changes how many ids there are"
+        for text in (*known, *others):
+            ids, back = made.encode(text), made.normal(text)
+            assert all(0 <= int(i) < made.vocab_size for i in ids), "an id lies outside the vocabulary"
+            assert made.decode(ids) == back, f"{text!r} comes back as {made.decode(ids)!r}, not as {back!r}"
+            assert made.normal(back) == back, f"{back!r}, which comes back of {text!r}, would itself not"
+            for whole in (made.document(text), made.prompt(text)):
+                assert all(0 <= int(i) < made.vocab_size for i in whole), "an id lies outside the vocabulary"
+                assert made.decode(whole) == back, "what a template adds is text"
+
+
+def _learns_the_same_twice(case: Case) -> None:
+    tokenizer: Any = case.spec.tokenizer
+    if not tokenizer.untrained:
+        return
+    texts = [f"many words, some of them {word} and {word}s\n" for word in ("new", "old", "néw", "well known") * 5]
+    one, two = tokenizer.train(texts), tokenizer.train(texts)
+    assert one == two, "training twice on the same texts gives two tokenizers"
+    roles = ("eos_id", "bos_id", "pad_id", "mask_id", "fingerprint")
+    with _learned(tokenizer, texts) as learned:
+        for role in roles[:-1]:
+            assert getattr(learned, role, None) == getattr(tokenizer, role, None), f"training changes {role}"
+        assert set(tokenizer.special_ids) <= set(learned.special_ids), "training changes the special tokens"
+        assert learned.fingerprint != tokenizer.fingerprint, "what was learned does not show in the fingerprint"
+        assert not learned.untrained
+
+
+@contextlib.contextmanager
+def _learned(tokenizer: Any, texts: Sequence[str]) -> Iterator[Any]:
+    """The tokenizer as it is after training, where it has to be trained."""
+    if not tokenizer.untrained:
+        yield tokenizer
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokenizer.json"
+        path.write_text(tokenizer.train([*texts] * 4), encoding="utf-8")
+        yield tokenizer.of({**tokenizer.to_plain(), tokenizer.learned: str(path)})
 
 
 EVERY: tuple[Check, ...] = (_documentation_names_purpose_and_source, _every_setting_is_read_back)
@@ -311,7 +349,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "schedule": (_spec_round_trip, _factor_is_finite_and_not_negative),
     "optimizer": (_spec_round_trip, _a_step_moves_every_parameter_downhill),
     "objective": (_spec_round_trip, _loss_is_finite_and_teaches_every_parameter),
-    "tokenizer": (_text_comes_back,),
+    "tokenizer": (_spec_round_trip, _text_comes_back, _learns_the_same_twice),
     "source": (),
     "position": (*MODEL, _documents_in_a_row_are_as_alone),
     "positions": (*MODEL, _documents_in_a_row_are_as_alone),

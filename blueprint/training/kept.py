@@ -19,9 +19,11 @@ from blueprint.training.folder import plain_spec
 
 
 def kept(spec: Spec) -> Iterator[tuple[str, Path]]:
-    """The fields of the tokenizer that name such files, and the files."""
+    """The fields of the tokenizer that name such files, and the files; before it is trained there may be none."""
     for name in spec.tokenizer.kept if spec.tokenizer is not None else ():
-        yield name, Path(getattr(spec.tokenizer, name)).expanduser()
+        said = getattr(spec.tokenizer, name)
+        if said is not None:
+            yield name, Path(said).expanduser()
 
 
 def copied(spec: Spec, folder: Path) -> dict[str, Any]:
@@ -39,19 +41,27 @@ def copied(spec: Spec, folder: Path) -> dict[str, Any]:
     return plain
 
 
-def texts(spec: Spec) -> dict[str, str]:
-    """The files' texts by the field that names them, for a checkpoint."""
-    return {name: path.read_text(encoding="utf-8") for name, path in kept(spec)}
+def texts(spec: Spec) -> dict[str, str | bytes]:
+    """The files' texts by the field that names them, for a checkpoint; of one that is no text, its bytes."""
+    return {name: _text(path.read_bytes()) for name, path in kept(spec)}
 
 
-def unpacked(plain: Mapping[str, Any], found: Mapping[str, str]) -> dict[str, Any]:
+def _text(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
+
+
+def unpacked(plain: Mapping[str, Any], found: Mapping[str, str | bytes]) -> dict[str, Any]:
     """A checkpoint's spec whose files are there again: as they lay, or from the checkpoint's own texts.
 
     Raises `RestoreError` where a file is gone and the cache takes no copy.
     """
     out = dict(plain)
     for name, text in found.items():
-        data, path = text.encode(), Path(out["tokenizer"][name]).expanduser()
+        data = text if isinstance(text, bytes) else text.encode()
+        path = Path(out["tokenizer"][name]).expanduser()
         if path.is_file() and path.read_bytes() == data:
             continue
         target = cache_folder() / "files" / f"{hashlib.blake2b(data, digest_size=16).hexdigest()}{path.suffix}"

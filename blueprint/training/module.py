@@ -210,6 +210,10 @@ class BlueprintModule(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what restores the model without its YAML, as plain values."""
+        text = getattr(getattr(self.trainer, "datamodule", None), "text", None)
+        if text is not None and self.spec.tokenizer is not None and self.spec.tokenizer.untrained:
+            # It has learned from the data since.
+            self.spec, self.files = text.spec, texts(text.spec)
         checkpoint["blueprint"] = {
             "format": FORMAT,
             "spec": plain_spec(self.spec),

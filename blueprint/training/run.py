@@ -61,7 +61,7 @@ def fit(
         if first():
             layout.refuse_used()
         text = prepare(spec, cache=cache, progress=None if progress else False)
-        return _Training(spec, layout, text, progress, callbacks).run(None)
+        return _Training(layout, text, progress, callbacks).run(None)
 
 
 def resume(
@@ -97,7 +97,7 @@ def resume(
                 f"none of the run's checkpoints is whole, and nothing was changed\n{named}\n"
                 f"  = fix: put one back; without {layout.checkpoints} the run begins anew"
             )
-        training = _Training(spec, layout, text, progress, callbacks)
+        training = _Training(layout, text, progress, callbacks)
         said = None if newest is None else checkpoints.lock_of(newest, training.module.state_dict())
         # A checkpoint holds the lock, too.
         was = said if said is not None and not layout.lock.exists() else read_json(layout.lock)
@@ -114,9 +114,9 @@ def resume(
 class _Training:
     """One sitting of a run: everything that `fit` and `resume` share."""
 
-    def __init__(
-        self, spec: Spec, layout: Layout, text: Text, progress: bool, callbacks: Sequence[pl.Callback]
-    ) -> None:
+    def __init__(self, layout: Layout, text: Text, progress: bool, callbacks: Sequence[pl.Callback]) -> None:
+        # The text's own spec: its tokenizer has learned what it had to.
+        spec = text.spec
         self.spec, self.layout, self.text, self.progress = spec, layout, text, progress
         self.steps, self.step = text.steps, 0
         self.more = list(callbacks)
@@ -147,6 +147,8 @@ class _Training:
             self.say(str(load_weights(model, start.from_, start.parts, start.strict)))
         elif newest is not None:
             self.say(f"going on from {newest}")
+        for line in self.text.notes():
+            self.say(f"note: {line}")
         began, status = time.monotonic(), "broken"
         with saver.stop:
             try:
@@ -247,6 +249,7 @@ class _Training:
             "unigram_loss": None if baseline is None else baseline.nats,
             "unigram_bits_per_byte": None if baseline is None else baseline.bits_per_byte,
             "parameters": sum(p.numel() for p in self.module.parameters()),
+            "vocabulary": self.text.vocabulary,
             "plan": self.module.plan.hash,
             "checkpoint": None if newest is None else str(newest.relative_to(self.layout.root)),
             "seconds": round(seconds, 2),

@@ -16,6 +16,7 @@ from blueprint.training.data import DataError
 from blueprint.training.data.build import build
 from blueprint.training.data.dataset import Samples
 from blueprint.training.data.encoder import Content
+from blueprint.training.data.learn import learn
 from blueprint.training.data.loader import batches_per_epoch
 from blueprint.training.data.packing import Packing
 from blueprint.training.data.store import Split, Tokens
@@ -120,6 +121,23 @@ class Text:
         """Nats per held-out token as bits per byte of running text; None for other samples."""
         return bits_per_byte(nats, self.tokens.validation) if self.form.running else None
 
+    @property
+    def vocabulary(self) -> dict[str, int] | None:
+        """How many tokens the tokenizer knows (`known`) of those the model has a row for (`size`)."""
+        if self.tokenizer is None or self.tokenizer.known is None:
+            return None
+        return {"size": self.spec.vocab_size, "known": self.tokenizer.known}
+
+    def notes(self) -> Iterator[str]:
+        """What a person should know of the data before training begins."""
+        tokenizer = self.tokenizer
+        if tokenizer is not None and tokenizer.learned is not None and (tokenizer.known or 0) < self.spec.vocab_size:
+            yield (
+                f"tokenizer `{tokenizer.spec_name}` found {tokenizer.known:,} tokens to learn in the training "
+                f"documents, not {self.spec.vocab_size:,}: the model has rows above that which nothing will use "
+                f"(`vocab_size: {tokenizer.known}` spares them)"
+            )
+
     def identity(self) -> dict[str, str]:
         """Hashes by which another run can tell whether it reads the same data."""
         return {
@@ -152,21 +170,31 @@ def tokenized(spec: Spec) -> bool:
 
 
 def prepare(spec: Spec, *, cache: Path | None = None, progress: bool | None = None) -> Text:
-    """The data of a spec; token files are built if the cache has none. Raises `TrainError` and `DataError`."""
+    """The data of a spec; token files are built if the cache has none, after the tokenizer has learned what it has to:
+    the result's own `spec` is with that. Raises `TrainError` and `DataError`."""
     if spec.data is None or (spec.tokenizer is None and tokenized(spec)):
         ready_to_train(spec)
     assert spec.data is not None
-    source, form = spec.data.source, form_of(spec, spec.data)
+    data = spec.data
+    source, form = data.source, form_of(spec, data)
     documents = (Fingerprinted if hasattr(source, "fingerprint") else Documents)(source, form.content)
     with documents.named():
         encoder = form.encoder()
-    tokens = build(
-        documents,
-        encoder,
-        source=f"data.source `{source.spec_name}`",
-        validation=spec.data.validation,
-        seed=spec.seed,
-        cache=cache,
-        progress=progress,
-    )
-    return Text(spec, spec.data, tokens, spec.tokenizer, form)
+    said: dict[str, Any] = {
+        "source": f"data.source `{source.spec_name}`",
+        "validation": data.validation,
+        "seed": spec.seed,
+        "cache": cache,
+        "progress": progress,
+    }
+    tokenizer = spec.tokenizer
+    if tokenizer is not None and tokenizer.untrained:
+        assert tokenizer.learned is not None
+        what = f"tokenizer `{tokenizer.spec_name}`"
+        path = learn(documents, encoder, tokenizer.train, what=what, **said).absolute()
+        trained = tokenizer.of({**tokenizer.to_plain(), tokenizer.learned: str(path)})
+        spec = spec.model_copy(update={"tokenizer": trained})
+        form = form_of(spec, data)
+        encoder = form.encoder()
+    tokens = build(documents, encoder, **said)
+    return Text(spec, data, tokens, spec.tokenizer, form)

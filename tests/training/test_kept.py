@@ -82,3 +82,20 @@ def test_a_build_holds_its_tokenizer(make_spec: MakeSpec, original: Path, tmp_pa
     model: Any = bp.restore(tmp_path / "build")
     assert model.spec.tokenizer.decode(model.spec.tokenizer.encode("both ways")) == "both ways"
     assert build_folder(model.spec, tmp_path / "build", weights=True).plan.hash == built.plan.hash
+
+
+def test_a_checkpoint_carries_a_file_that_is_no_text(
+    make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BLUEPRINT_CACHE", str(tmp_path / "cache"))
+    pieces = Path(__file__).parents[1] / "registry" / "tokenizer" / "sentencepiece" / "unigram.model"
+    shutil.copy(pieces, tmp_path / "pieces.model")
+    run = tmp_path / "run"
+    said = ("tokenizer=file", f"tokenizer.path={tmp_path / 'pieces.model'}", "data.batch_size=2")
+    bp.fit(make_spec(*said, "trainer.max_steps=2"), run, progress=False)
+    text = written(run)
+    assert (run / "tokenizer.model").read_bytes() == pieces.read_bytes()
+    (tmp_path / "pieces.model").unlink()
+    shutil.copy(run / "checkpoints" / "step=000002.ckpt", tmp_path / "step=000002.ckpt")
+    shutil.rmtree(run)
+    assert written(tmp_path / "step=000002.ckpt") == text

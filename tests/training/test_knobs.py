@@ -134,6 +134,13 @@ ELSEWHERE = {
     "source.text.path",
     "data.source",
     "tokenizer.file.path",
+    # What is learned by them: tests/registry/tokenizer/test_trained.py; where it is kept: test_tokenizer.py here.
+    *(
+        f"tokenizer.{name}.{key}"
+        for name in names("tokenizer")
+        if member("tokenizer", name).learned
+        for key in fields(member("tokenizer", name))
+    ),
 }
 HOLDERS = {"model", "tokenizer", "data", "objective", "optimizer", "schedule", "trainer", "precision", "start"}
 BASE = ("trainer.max_steps=6", "checkpoint.every_n_steps=2")

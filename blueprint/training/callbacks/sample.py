@@ -84,10 +84,10 @@ def prompt(model: Any, tokenizer: Any, said: Samples, start_id: int | None = Non
     """The ids (T,) of the prompt or source, and how many tokens may follow; raises `TrainError` where the model has no
     room for one, or nothing to begin a target with."""
     from blueprint.inference.prompt import reads_source
-    from blueprint.inference.text import source_ids
+    from blueprint.inference.text import prompt_ids, source_ids
 
     reads = reads_source(model)
-    ids = torch.tensor(source_ids(tokenizer, said.prompt) if reads else [int(i) for i in tokenizer.encode(said.prompt)])
+    ids = torch.tensor((source_ids if reads else prompt_ids)(tokenizer, said.prompt))
     if not len(ids):
         ids = torch.tensor([tokenizer.eos_id or 0])
     sites, room = model.plan.model.sides(model.plan.site), said.tokens

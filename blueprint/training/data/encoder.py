@@ -43,6 +43,9 @@ class Encoder(Protocol):
     def dealt_by(self, data: bytes, /) -> bytes:
         """The part of a document that decides which split it goes to: documents that share it go together."""
 
+    def texts(self, data: bytes, /) -> list[str]:
+        """The texts in a document, from which a tokenizer may learn."""
+
     def ids(self, data: bytes, /) -> NDArray[Any]:
         """(tokens,) the ids of a document, without an end token."""
 
@@ -92,9 +95,13 @@ class Whole:
         """All of it."""
         return data
 
+    def texts(self, data: bytes) -> list[str]:
+        """All of it."""
+        return [data.decode()]
+
     def ids(self, data: bytes) -> NDArray[Any]:
         """The ids of the text."""
-        return self.tokenizer.encode(data.decode())
+        return _whole(self.tokenizer, data.decode())
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,10 @@ class Pairs:
     def dealt_by(self, data: bytes) -> bytes:
         """The source."""
         return split(data)[0]
+
+    def texts(self, data: bytes) -> list[str]:
+        """The source and the target."""
+        return [part.decode() for part in split(data)]
 
     def ids(self, data: bytes) -> NDArray[Any]:
         """The ids of source and target, all ends but the last among them."""
@@ -171,10 +182,14 @@ class Labelled:
         """The text."""
         return split(data)[0]
 
+    def texts(self, data: bytes) -> list[str]:
+        """The text."""
+        return [split(data)[0].decode()]
+
     def ids(self, data: bytes) -> NDArray[Any]:
         """The label's number and the ids of the text."""
         text, label = (part.decode() for part in split(data))
-        return np.concatenate([[self.classes.number(label)], self.tokenizer.encode(text)]).astype(np.int64)
+        return np.concatenate([[self.classes.number(label)], _whole(self.tokenizer, text)]).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -200,6 +215,10 @@ class Pixels:
         """The pixels."""
         return split(data)[0]
 
+    def texts(self, data: bytes) -> list[str]:
+        """None."""
+        return []
+
     def ids(self, data: bytes) -> NDArray[Any]:
         """The label's number and the values of all pixels; raises `DataError` for another size."""
         pixels, label = split(data)
@@ -207,6 +226,12 @@ class Pixels:
             raise DataError(f"an image has {len(pixels)} values, and not the {math.prod(self.shape)} of {self.shape}")
         values = np.frombuffer(pixels, dtype=np.uint8)
         return np.concatenate([[self.classes.number(label.decode())], values]).astype(np.int64)
+
+
+def _whole(tokenizer: Any, text: str) -> NDArray[Any]:
+    """The ids of a text that is a document: within the tokenizer's template, where it has one."""
+    ids: NDArray[Any] = getattr(tokenizer, "document", tokenizer.encode)(text)
+    return ids
 
 
 def joined(content: tuple[str | bytes, str]) -> bytes:

@@ -50,7 +50,7 @@ class Content:
         affair, change nothing."""
         kept = {key: value for key, value in self.said.items() if key not in ("truncation", "padding")}
         data = json.dumps(kept, sort_keys=True, separators=(",", ":")).encode("utf-8", "surrogatepass")
-        return f"file-{hashlib.blake2b(data, digest_size=16).hexdigest()}"
+        return hashlib.blake2b(data, digest_size=16).hexdigest()
 
     @cached_property
     def ids(self) -> dict[str, int]:
@@ -121,6 +121,8 @@ def content(path: str) -> Content:
 @lru_cache(maxsize=8)
 def _content(path: str, _changed: int, _size: int) -> Content:
     text = Path(path).read_bytes()
+    if path.endswith(".model"):
+        return _of_sentencepiece(path, text)
     try:
         said = json.loads(text)
     except ValueError as error:
@@ -139,3 +141,13 @@ def _content(path: str, _changed: int, _size: int) -> Content:
             f"{path} is no tokenizer.json: its tokens are not as the tokenizers library writes them"
         ) from error
     raise BadFile(f"{path} has no token")
+
+
+def _of_sentencepiece(path: str, data: bytes) -> Content:
+    from blueprint_registry.tokenizer._sentencepiece import sentencepiece
+
+    try:
+        said = sentencepiece(data)
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadFile(f"{path} is no SentencePiece file that can be read: {error}") from error
+    return Content(json.dumps(said, ensure_ascii=False), said)

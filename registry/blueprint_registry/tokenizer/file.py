@@ -1,27 +1,23 @@
 """A tokenizer that was made elsewhere."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import NonNegativeInt
 
-from blueprint.component import Fault, FilePath, Site, register, rule
-from blueprint.kinds import Tokenizer
+from blueprint.component import Fault, FilePath, register, rule
+from blueprint_registry.tokenizer._library import ROLES, Library
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from blueprint_registry.tokenizer._content import Content
-
-ROLES = ("pad", "mask", "cls", "sep", "bos", "eos", "unk")
 
 
 @register("file")
-class File(Tokenizer):
+class File(Library):
     """A `tokenizer.json` as the tokenizers library writes it (https://huggingface.co/docs/tokenizers): WordPiece, byte
-    pairs, unigrams or words, with its own splitting and spelling. Runs, builds and checkpoints keep a copy."""
+    pairs, unigrams or words, with its own splitting and spelling; or SentencePiece's `.model` (Kudo & Richardson,
+    2018). Runs, builds and checkpoints keep a copy."""
 
     kept: ClassVar[tuple[str, ...]] = ("path",)
     reads: ClassVar[tuple[str, str] | None] = ("path", "tokenizer.json")
@@ -88,97 +84,17 @@ class File(Tokenizer):
         return self.content.special(role) if said is None else self.content.ids[said] if isinstance(said, str) else said
 
     @property
+    def counted(self) -> str:
+        """The file."""
+        return self.path
+
+    @property
     def vocab_size(self) -> int:
         """One more than the largest id."""
         return self.content.vocab_size
-
-    @property
-    def eos_id(self) -> int | None:
-        """The id that ends a text."""
-        return self.special("eos")
-
-    @property
-    def mask_id(self) -> int | None:
-        """The id that stands for a token to be told."""
-        return self.special("mask")
-
-    @property
-    def pad_id(self) -> int | None:
-        """The id that fills up short samples."""
-        return self.special("pad")
 
     @property
     def special_ids(self) -> tuple[int, ...]:
         """The ids of all special tokens, of those that were said as well."""
         said = {found for role in ROLES if (found := self.special(role)) is not None}
         return tuple(sorted(self.content.special_ids | said))
-
-    def begins_word(self) -> "np.ndarray[Any, Any] | None":
-        """(vocab_size,) whether a token begins a word; None where tokens bear no mark of it."""
-        return self.content.begins_V
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of the file's content, whatever its layout."""
-        return self.content.fingerprint
-
-    def build(self, at: Site) -> Self:
-        """Itself: there is nothing to learn."""
-        return self
-
-    def encode(self, text: str) -> "np.ndarray[Any, Any]":
-        """The ids of a text, (tokens,) int64, without the special tokens of a template. Special tokens spelt out in
-        the text are themselves. Raises ValueError for lone surrogates."""
-        import numpy as np
-
-        return np.array(self._made.encode(text, add_special_tokens=False).ids, dtype=np.int64)
-
-    def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`, special tokens left out; U+FFFD where bytes are no character."""
-        text: str = self._made.decode([int(each) for each in ids], skip_special_tokens=True)
-        return text
-
-    def sentences(self, texts: Sequence[str], length: int | None = None) -> "dict[str, np.ndarray[Any, Any]]":
-        """Texts as a model reads them whole, with the special tokens of the file's template.
-
-        Gives `input_ids`, `attention_mask` and `token_type_ids`, (texts, tokens) int64, padded at the right to the
-        longest; `length` cuts longer ones, their special tokens kept.
-        """
-        import numpy as np
-
-        made = _runner(self.content.text, length)
-        found = made.encode_batch(list(texts))
-        width, pad = max((len(each.ids) for each in found), default=0), self.pad_id or 0
-
-        def padded(rows: Iterable[list[int]], fill: int) -> "np.ndarray[Any, Any]":
-            return np.array([row + [fill] * (width - len(row)) for row in rows], dtype=np.int64)
-
-        return {
-            "input_ids": padded((each.ids for each in found), pad),
-            "attention_mask": padded(([1] * len(each.ids) for each in found), 0),
-            "token_type_ids": padded((each.type_ids for each in found), 0),
-        }
-
-    @property
-    def _made(self) -> Any:
-        return _runner(self.content.text, None)
-
-
-@lru_cache(maxsize=8)
-def _runner(text: str, length: int | None) -> Any:
-    """The library's tokenizer of a file's text, which neither pads nor, but for `length`, cuts."""
-    try:
-        import tokenizers
-    except ImportError as error:
-        raise ValueError(
-            "tokenizer `file` needs the tokenizers library: pip install 'blueprint-lightning[tokenizers]'"
-        ) from error
-    try:
-        made = tokenizers.Tokenizer.from_str(text)
-    except Exception as error:  # the library raises nothing narrower
-        raise ValueError(f"the tokenizers library does not read the file of tokenizer `file`: {error}") from error
-    made.no_padding()
-    made.no_truncation()
-    if length is not None:
-        made.enable_truncation(length)
-    return made
