@@ -109,6 +109,14 @@ SOURCES = {
     "source.reversal.count": {"count": 5},
     "source.reversal.length": {"length": 3},
     "source.reversal.seed": {"seed": 1},
+    "source.gettext.path": {"path": "b.po"},
+    "source.gettext.fuzzy": {"fuzzy": True},
+    "source.gettext.bad_rows": {"path": ["a.po", "bad.po"], "bad_rows": 0.5},
+    "source.table.path": {"path": "b.tsv"},
+    "source.table.text": {"text": 1},
+    "source.table.bad_rows": {"path": "bad.tsv", "bad_rows": 0.5},
+    "source.text.document": {"document": "line"},
+    "source.text.bad_rows": {"path": ["a.tsv", "bad.po"], "bad_rows": 0.5},
     "source.pairs.path": {"path": "b.tsv"},
     "source.pairs.source": {"source": 1},
     "source.pairs.target": {"target": 0},
@@ -124,7 +132,17 @@ SOURCES = {
     "source.image_folder.std": {"std": 0.5},
 }
 #: What a source is without its change, where it is not `a.tsv` alone.
-PLAIN: dict[str, dict[str, Any]] = {"reversal": {}, "image_folder": {"path": "images"}, "bad_rows": {"path": "bad.tsv"}}
+PLAIN: dict[str, dict[str, Any]] = {
+    "reversal": {},
+    "image_folder": {"path": "images"},
+    "gettext": {"path": "a.po"},
+    "gettext.bad_rows": {"path": ["a.po", "bad.po"]},
+    "table": {"path": "a.tsv", "text": 0},
+    "table.bad_rows": {"path": "bad.tsv", "text": 0},
+    "text.bad_rows": {"path": ["a.tsv", "bad.po"]},
+    "pairs.bad_rows": {"path": "bad.tsv"},
+    "labelled.bad_rows": {"path": "bad.tsv"},
+}
 ELSEWHERE = {
     *SOURCES,
     "start.from",
@@ -235,11 +253,14 @@ def test_every_key_of_a_source_changes_what_is_read(key: str, tmp_path: Path, mo
     (tmp_path / "a.tsv").write_text("one\tx\ntwo\ty\nthree\tw\n")
     (tmp_path / "b.tsv").write_text("four\tx\nfive\ty\n")
     (tmp_path / "bad.tsv").write_text("one\tx\nalone\n")
+    (tmp_path / "a.po").write_text('msgid "a"\nmsgstr "x"\n\n#, fuzzy\nmsgid "b"\nmsgstr "y"\n')
+    (tmp_path / "b.po").write_text('msgid "c"\nmsgstr "z"\n')
+    (tmp_path / "bad.po").write_bytes(b"msgwhat \xff\n")
     for folder, colour in (("images", "red"), ("others", "blue")):
         (tmp_path / folder / "class").mkdir(parents=True)
         Image.new("RGB", (2, 2), colour).save(tmp_path / folder / "class" / "0.png")
     _, name, field = key.split(".")
-    plain = PLAIN.get(field) or PLAIN.get(name, {"path": "a.tsv"})
+    plain = PLAIN.get(f"{name}.{field}") or PLAIN.get(name, {"path": "a.tsv"})
 
     def read(said: dict[str, Any]) -> Any:
         source = member("source", name)(**said)
