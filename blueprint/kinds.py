@@ -307,7 +307,7 @@ class Tokenizer(Component, kind="tokenizer"):
 
 class DataSource(Component, kind="source"):
     """Where documents come from. One that can tell without reading whether they are still the same, and still read in
-    the same way, has a method `fingerprint() -> str`.
+    the same way, has a method `fingerprint() -> str | None`; None where it cannot tell after all.
     """
 
     formulas: ClassVar[bool] = False

@@ -49,10 +49,10 @@ class Documents:
 class Fingerprinted(Documents):
     """Documents whose source tells without reading them whether they are still the same."""
 
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> str | None:
         """The source's own fingerprint."""
         with self.named():
-            found: str = self.source.fingerprint()  # type: ignore[attr-defined]
+            found: str | None = self.source.fingerprint()  # type: ignore[attr-defined]
             return found
 
 

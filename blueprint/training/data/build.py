@@ -113,10 +113,10 @@ def cache_folder() -> Path:
 
 def _note(documents: Iterable[tuple[str, Content]], seed: int, cache: Path) -> Path | None:
     """Where the survey of a source with a fingerprint is kept."""
-    fingerprint = getattr(documents, "fingerprint", None)
+    fingerprint = getattr(documents, "fingerprint", lambda: None)()
     if fingerprint is None:
         return None
-    name = hashlib.blake2b(f"{FORMAT} {seed} {fingerprint()}".encode(), digest_size=16).hexdigest()
+    name = hashlib.blake2b(f"{FORMAT} {seed} {fingerprint}".encode(), digest_size=16).hexdigest()
     return cache / "contents" / f"{name}.json"
 
 
