@@ -9,16 +9,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from blueprint.kinds import DataSource, Tokenizer
+from blueprint.kinds import DataSource, Document, Tokenizer
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
 from blueprint.training.data import DataError
-from blueprint.training.data.build import build
+from blueprint.training.data import prepare as stages
+from blueprint.training.data.build import build, cache_folder
 from blueprint.training.data.dataset import Samples
 from blueprint.training.data.encoder import Content
 from blueprint.training.data.loader import batches_per_epoch
 from blueprint.training.data.packing import Packing
+from blueprint.training.data.prepare import Prepared
 from blueprint.training.data.store import Split, Tokens
+from blueprint.training.data.tally import Tally
 from blueprint.training.data.unigram import Unigram, bits_per_byte, unigram
 from blueprint.training.error import TrainError
 from blueprint.training.forms import FORMS, Form, form_of
@@ -56,6 +59,42 @@ class Fingerprinted(Documents):
             return found
 
 
+class Staged:
+    """A source's documents after the stages of its data, with their groups; on disk once they were asked for."""
+
+    def __init__(self, source: Documents, form: Form, cache: Path | None, progress: bool | None) -> None:
+        self.source, self.form, self.cache, self.progress = source, form, cache, progress
+
+    def __iter__(self) -> Iterator[tuple[str, Content, str | None, bool]]:
+        for each in self.prepared:
+            yield each.name, self.source.content(self.form.said(each)), each.group, each.only_train
+
+    def fingerprint(self) -> str:
+        """The key of what was prepared."""
+        return self.prepared.key
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The documents as the stages leave them."""
+        source = self.source.source
+        stamp = self.source.fingerprint() if isinstance(self.source, Fingerprinted) else None
+        return stages.prepare(
+            self._documents,
+            self.form.data.all_stages,
+            fingerprint=None if stamp is None else f"{source.spec_name} {stamp}",
+            source=f"data.source `{source.spec_name}`",
+            seed=self.form.spec.seed,
+            cache=self.cache or cache_folder(),
+            progress=self.progress,
+        )
+
+    def _documents(self) -> Iterator[Document]:
+        with self.source.named():
+            for name, said in self.source.source.documents():
+                if said:
+                    yield self.form.document(name, said)
+
+
 @dataclass(frozen=True)
 class Text:
     """The token files of a spec and how they are cut into samples; they hold what the spec's form of samples keeps."""
@@ -65,6 +104,8 @@ class Text:
     tokens: Tokens
     tokenizer: Tokenizer | None
     form: Form
+    tallies: tuple[Tally, ...] = ()
+    """What each stage took, gave and left out."""
 
     @cached_property
     def packing(self) -> Packing:
@@ -160,8 +201,9 @@ def prepare(spec: Spec, *, cache: Path | None = None, progress: bool | None = No
     documents = (Fingerprinted if hasattr(source, "fingerprint") else Documents)(source, form.content)
     with documents.named():
         encoder = form.encoder()
+    staged = Staged(documents, form, cache, progress) if spec.data.all_stages else None
     tokens = build(
-        documents,
+        staged or documents,
         encoder,
         source=f"data.source `{source.spec_name}`",
         validation=spec.data.validation,
@@ -169,4 +211,5 @@ def prepare(spec: Spec, *, cache: Path | None = None, progress: bool | None = No
         cache=cache,
         progress=progress,
     )
-    return Text(spec, spec.data, tokens, spec.tokenizer, form)
+    tallies = () if staged is None else tuple(staged.prepared.tallies)
+    return Text(spec, spec.data, tokens, spec.tokenizer, form, tallies)

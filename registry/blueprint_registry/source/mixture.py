@@ -67,7 +67,11 @@ class Mixture(DataSource):
             lacking = [name for name in sources if name not in said]
             extra = [] if said is table else [name for name in said if name not in sources]
             if lacking:
-                of = f"the table {weights!r} names {', '.join(table or ())}" if said is table else "say one for every source"
+                of = (
+                    f"the table {weights!r} names {', '.join(table or ())}"
+                    if said is table
+                    else "say one for every source"
+                )
                 yield Fault(f"`{key}` has no number for {', '.join(lacking)}: {of}", key)
             if extra:
                 yield Fault(f"`{key}` names {', '.join(extra)}, which `sources` does not", key)
