@@ -4,7 +4,8 @@ CACHE/prepared/KEY/documents.jsonl  a document a line: name, texts, label, group
 CACHE/prepared/KEY/index.json       the settings, and what each stage took, gave and left out; written last
 
 Stages that look at each document alone run together, batch by batch, on all cores where there is much to do; the result
-is the same. Before a stage that compares documents, they are put on disk, so that it can read them again.
+is the same. A stage that compares documents reads them from disk, where it can read them again. What was broken off
+goes on after the last leg that is done: such a stage, or the run of others between two of them.
 """
 
 from __future__ import annotations
@@ -69,10 +70,8 @@ def prepare(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with files.lock(folder.with_suffix(".lock"), wait=True):
-            with contextlib.suppress(
-                OSError, ValueError, TypeError, KeyError
-            ):  # whoever held the lock may have made it
-                return Prepared(folder)
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+                return Prepared(folder)  # whoever held the lock may have made it
             _make(folder, documents, stages, source, seed, progress)
     except OSError as problem:
         if problem.filename is not None and not str(problem.filename).startswith(str(cache)):
@@ -90,43 +89,86 @@ def _make(
     progress: bool | None,
 ) -> None:
     aside = folder.with_suffix(".part")
-    for leftover in (aside, folder):
-        shutil.rmtree(leftover, ignore_errors=True)
-    aside.mkdir()
-    tallies = [Tally(stage.spec_name) for stage in stages]
+    shutil.rmtree(folder, ignore_errors=True)
+    aside.mkdir(exist_ok=True)
+    legs = list(_legs(stages))
+    done = max((number + 1 for number in range(len(legs)) if _leg(aside, number) is not None), default=0)
     try:
-        with reporter(progress) as report, report("preparing", None) as advance:
-            found = _counted(documents(), advance)
-            for compares, run in itertools.groupby(enumerate(stages), lambda each: "compares" in each[1].traits):
-                numbered = list(run)
-                if not compares:
-                    found = _alone(found, numbered, tallies, seed)
-                    continue
-                for number, stage in numbered:
-                    spool = aside / f"before_{number}.jsonl"
-                    _write(spool, found)
-                    found = _compared(_Spool(spool), stage, tallies[number])
-            size = _write(aside / "documents.jsonl", found)
-        if tallies and not tallies[-1].given:
+        for number in range(done, len(legs)):
+            tallies = [Tally(stage.spec_name) for _, stage in legs[number]]
+            given = documents if number == 0 else _Spool(aside / f"{number - 1}.jsonl").__iter__
+            with reporter(progress) as report, report(", ".join(each.stage for each in tallies), None) as advance:
+                compares = "compares" in legs[number][0][1].traits
+                if compares and number == 0:
+                    _write(aside / "source.jsonl", documents())
+                    given = _Spool(aside / "source.jsonl").__iter__
+                leg = _compared if compares else _alone
+                size = _write(aside / f"{number}.jsonl", leg(_Read(given, advance), legs[number], tallies, seed))
+            _whole(aside / f"{number}.json", tallies, size)
+            for read in ("source.jsonl", f"{number - 1}.jsonl"):
+                (aside / read).unlink(missing_ok=True)
+            if not tallies[-1].given:
+                break
+            done = number + 1
+        tallies = [tally for number in range(len(legs)) for tally in (_leg(aside, number) or ())]
+        if not tallies[-1].given:
+            done = 0
             lost = "".join(f"\n  {tally}" for tally in tallies)
             raise DataError(f"{source}: the stages leave no document:{lost}")
-        for spool in aside.glob("before_*"):
-            spool.unlink()
-        index = {"stages": [tally.plain() for tally in tallies], "size": size}
-        files.write_atomic(aside / "index.json", json.dumps(index, indent=1))
+        last = aside / f"{len(legs) - 1}.jsonl"
+        if last.exists():
+            os.rename(last, aside / "documents.jsonl")
+        _whole(aside / "index.json", tallies, (aside / "documents.jsonl").stat().st_size)
         os.rename(aside, folder)
+        for number in range(len(legs)):
+            (folder / f"{number}.json").unlink()
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
+        if not done:
+            shutil.rmtree(aside, ignore_errors=True)
     files.sync_folder(folder.parent)
 
 
+def _legs(stages: Sequence[Stage]) -> Iterator[list[tuple[int, Stage]]]:
+    """The stages with their numbers: each that compares documents by itself, others that follow each other together."""
+    for compares, group in itertools.groupby(enumerate(stages), lambda each: "compares" in each[1].traits):
+        run = list(group)
+        yield from ([each] for each in run) if compares else [run]
+
+
+def _leg(aside: Path, number: int) -> list[Tally] | None:
+    """The tallies of a leg that is done; None where it is not."""
+    try:
+        return [Tally(**each) for each in json.loads((aside / f"{number}.json").read_bytes())["stages"]]
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _whole(path: Path, tallies: list[Tally], size: int) -> None:
+    files.write_atomic(path, json.dumps({"stages": [tally.plain() for tally in tallies], "size": size}, indent=1))
+
+
+class _Read(Iterable[Document]):
+    """Documents that can be read again, each told to a progress bar the first time."""
+
+    def __init__(self, documents: Callable[[], Iterator[Document]], advance: Callable[[int], None]) -> None:
+        self.documents, self.advance, self.times = documents, advance, 0
+
+    def __iter__(self) -> Iterator[Document]:
+        self.times += 1
+        first = self.times == 1
+        for document in self.documents():
+            if first:
+                self.advance(sum(map(len, document.texts)))
+            yield document
+
+
 def _alone(
-    documents: Iterator[Document], stages: list[tuple[int, Stage]], tallies: list[Tally], seed: int
+    documents: Iterable[Document], stages: list[tuple[int, Stage]], tallies: list[Tally], seed: int
 ) -> Iterator[Document]:
-    """Documents after a run of stages that look at each alone."""
+    """Documents after stages that look at each alone."""
     for given, counts in in_order(_walked, ((batch, stages, seed) for batch in _batches(documents))):
-        for (number, _), count in zip(stages, counts, strict=True):
-            tallies[number].add(count)
+        for tally, count in zip(tallies, counts, strict=True):
+            tally.add(count)
         yield from given
 
 
@@ -154,8 +196,11 @@ def _walked(batch: list[Document], stages: list[tuple[int, Stage]], seed: int) -
     return batch, counts
 
 
-def _compared(documents: _Spool, stage: Stage, tally: Tally) -> Iterator[Document]:
+def _compared(
+    documents: Iterable[Document], stages: list[tuple[int, Stage]], tallies: list[Tally], _seed: int
+) -> Iterator[Document]:
     """Documents after a stage that compares them."""
+    ((_, stage),), (tally,) = stages, tallies
     for before, after in zip(documents, stage.over(documents), strict=True):
         tally.take(before)
         if isinstance(after, Dropped):
@@ -165,13 +210,7 @@ def _compared(documents: _Spool, stage: Stage, tally: Tally) -> Iterator[Documen
             yield after
 
 
-def _counted(documents: Iterator[Document], advance: Callable[[int], None]) -> Iterator[Document]:
-    for document in documents:
-        advance(sum(map(len, document.texts)))
-        yield document
-
-
-def _batches(documents: Iterator[Document]) -> Iterator[list[Document]]:
+def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
     batch, size = list[Document](), 0
     for document in documents:
         batch.append(document)
@@ -195,7 +234,7 @@ class _Spool(Iterable[Document]):
 
 def _write(path: Path, documents: Iterable[Document]) -> int:
     """Put documents on disk; the size of the file."""
-    with open(path, "x", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
+    with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
         for each in documents:
             said = [each.name, each.texts, each.label, each.group, each.only_train]
             file.write(json.dumps(said, ensure_ascii=False) + "\n")

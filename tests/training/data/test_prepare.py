@@ -19,6 +19,7 @@ from blueprint.training.data import DataError, pool
 from blueprint.training.data.prepare import Prepared, prepare
 from blueprint.training.data.tally import table
 from blueprint.training.forms import FORMS
+from blueprint_registry.stage.chunk import Chunk
 
 WORDS = ("the", "a", "spec", "model", "run", "data", "norm", "head", "layer", "token", "step", "loss", "text")
 
@@ -105,6 +106,29 @@ def test_what_was_broken_off_leaves_nothing_that_is_used(make: Callable[..., Pre
     whole = make(Source(texts()), "exact_duplicates", LENGTH)
     (whole.folder / "documents.jsonl").write_text("")
     assert list(make(Source(texts()), "exact_duplicates", LENGTH))
+
+
+def test_what_was_broken_off_goes_on_after_the_last_leg_that_is_done(
+    make: Callable[..., Prepared], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = ("unicode", LENGTH, "exact_duplicates", CHUNK, "exact_duplicates")
+    undisturbed = make(Source(texts()), *said, fingerprint="undisturbed")
+    real = Chunk.each
+
+    def broken(self: Chunk, document: Document, lot: str) -> Iterator[Document]:
+        raise KeyboardInterrupt
+
+    source = Source(texts())
+    monkeypatch.setattr(Chunk, "each", broken)
+    with pytest.raises(KeyboardInterrupt):
+        make(source, *said)
+    assert not [path for path in (tmp_path / "prepared").iterdir() if path.suffix == "" and path != undisturbed.folder]
+    monkeypatch.setattr(Chunk, "each", real)
+    found = make(source, *said)
+    assert source.reads == 1
+    assert (list(found), found.tallies) == (list(undisturbed), undisturbed.tallies)
+    assert sorted(path.name for path in found.folder.iterdir()) == ["documents.jsonl", "index.json"]
+    assert not list((tmp_path / "prepared").glob("*.part"))
 
 
 def test_the_result_is_the_same_on_any_number_of_cores(
