@@ -12,7 +12,9 @@ or of several (a load, expert by expert). `everyone` sums a tensor over all proc
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -365,7 +367,7 @@ class Tokenizer(Component, kind="tokenizer"):
 
 class DataSource(Component, kind="source"):
     """Where documents come from. One that can tell without reading whether they are still the same, and still read in
-    the same way, has a method `fingerprint() -> str`.
+    the same way, has a method `fingerprint() -> str | None`; None where it cannot tell after all.
     """
 
     formulas: ClassVar[bool] = False
@@ -385,6 +387,53 @@ class DataSource(Component, kind="source"):
         """The names of the labels, in the order of their numbers; None where there are none, or where they are known
         only once the documents are `read`."""
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document on its way from a source to samples."""
+
+    name: str
+    #: The text; of a pair, its source and its target.
+    texts: tuple[str, ...]
+    label: str | None = None
+    #: Documents of one group go to the same side of the split; None: the document's own text decides.
+    group: str | None = None
+    #: Whether it is made up out of another, so that nothing is measured on it.
+    only_train: bool = False
+
+
+class Dropped(Exception):
+    """A document that a stage leaves out; the message says why, in words that many such documents share."""
+
+
+class Stage(Component, kind="stage"):
+    """What is done to a source's documents before samples are cut from them, once for a content and its settings.
+
+    A stage either looks at each document alone (`each`), or compares them (`over`, of those with the trait `compares`).
+    """
+
+    formulas: ClassVar[bool] = False
+    beside: ClassVar[dict[str, Any]] = {"data.source": "stdlib"}
+
+    #: The kinds of samples (`DataSource.gives`) it works on.
+    takes: ClassVar[frozenset[str]] = frozenset({"text", "pairs", "labelled"})
+    #: Whether it makes several documents of one, which then are a group.
+    divides: ClassVar[bool] = False
+
+    def each(self, document: Document, lot: str) -> Iterator[Document]:
+        """What becomes of one document; raises `Dropped` where nothing does. What it draws it draws from `lot` alone, a
+        word that tells seed, stage and document. It runs in processes of its own: the stage is pickled."""
+        raise TypeError(f"stage `{self.spec_name}` does nothing")
+
+    def over(self, documents: Iterable[Document]) -> Iterator[Document | Dropped]:
+        """For every document, in order, what becomes of it; `documents` can be read more than once and do not fit in
+        memory."""
+        raise TypeError(f"stage `{self.spec_name}` does nothing")
+
+    def fingerprint(self) -> str:
+        """What tells this stage from any that gives other documents. Raises ValueError where it cannot work."""
+        return json.dumps([self.version, self.to_plain()])
 
 
 class Optimizer(Component, kind="optimizer"):

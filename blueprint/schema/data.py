@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from blueprint.component import Fault, Faults, Section, rule, slot
-from blueprint.kinds import DataSource
+from blueprint.kinds import DataSource, Stage
 
 #: Kinds of samples that rules speak of (`DataSource.gives`).
 RUNNING, PAIRS, IMAGES = "text", "pairs", "images"
@@ -19,6 +19,8 @@ class Data(Section):
 
     source: DataSource = slot()
     """Where documents come from."""
+    stages: Stage | list[Stage] | None = slot(None)
+    """What is done to the documents before, one after the other: once for a content and these settings."""
     length: PositiveInt | None = None
     """Tokens in a sample; the model's `max_length` where nothing is said. Longer documents are cut."""
     target_length: PositiveInt | None = None
@@ -55,6 +57,17 @@ class Data(Section):
                     f"remove `{name}`",
                 )
 
+    @rule("source", "stages")
+    def _stages_take_what_is_given(source: DataSource, stages: Stage | list[Stage] | None) -> Iterator[Fault]:
+        for stage in listed(stages):
+            if source.gives not in stage.takes:
+                yield Fault(
+                    f"stage `{stage.spec_name}` works on {' and '.join(sorted(stage.takes))}, and source "
+                    f"`{source.spec_name}` gives {source.gives}",
+                    "stages",
+                    f"remove `{stage.spec_name}` from `stages`",
+                )
+
     @rule("source", "target_length")
     def _target_needs_pairs(source: DataSource, target_length: int | None) -> Faults:
         if target_length is not None and source.gives != PAIRS:
@@ -72,3 +85,13 @@ class Data(Section):
                 f"`length` counts tokens, and source `{source.spec_name}` gives images", "length", "remove `length`"
             )
         return None
+
+    @property
+    def all_stages(self) -> list[Stage]:
+        """The stages in their order."""
+        return listed(self.stages)
+
+
+def listed(stages: Stage | list[Stage] | None) -> list[Stage]:
+    """One stage, several or none, as a list."""
+    return [stages] if isinstance(stages, Stage) else list(stages or [])

@@ -286,6 +286,36 @@ def _loss_is_finite_and_teaches_every_parameter(case: Case) -> None:
     assert not lazy, f"the loss gives no gradient to {', '.join(lazy)}"
 
 
+def _documents_become_the_same_again(case: Case) -> None:
+    import pickle
+
+    from blueprint.kinds import Document, Dropped
+
+    stage: Any = case.cls(**case.settings)
+    try:
+        assert stage.fingerprint() == pickle.loads(pickle.dumps(stage)).fingerprint(), "it is another once pickled"
+    except ValueError:
+        return  # a file that an example speaks of is not there
+    texts = ("a word, and another word " * 300, "a word", "A  word", "a word")
+    documents = [Document(str(number), (text,)) for number, text in enumerate(texts)]
+
+    def made(stage: Any) -> list[Any]:
+        if "compares" in stage.traits:
+            found = list(stage.over(documents))
+            assert len(found) == len(documents), "for every document it says what becomes of it"
+            return [str(each) if isinstance(each, Dropped) else each for each in found]
+        out: list[Any] = []
+        for document in documents:
+            try:
+                out.append(list(stage.each(document, document.name)))
+            except Dropped as why:
+                out.append(str(why))
+        assert stage.divides or all(isinstance(each, str) or len(each) == 1 for each in out), "`divides` is not said"
+        return out
+
+    assert made(stage) == made(pickle.loads(pickle.dumps(stage))), "the same documents become others"
+
+
 def _text_comes_back(case: Case) -> None:
     tokenizer: Any = case.spec.tokenizer
     known = ("Plain WORDS,  123 ", "naïve 你好 🙂\n\ttabs", "")
@@ -351,6 +381,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "objective": (_spec_round_trip, _loss_is_finite_and_teaches_every_parameter),
     "tokenizer": (_spec_round_trip, _text_comes_back, _learns_the_same_twice),
     "source": (),
+    "stage": (_spec_round_trip, _documents_become_the_same_again),
     "position": (*MODEL, _documents_in_a_row_are_as_alone),
     "positions": (*MODEL, _documents_in_a_row_are_as_alone),
 }

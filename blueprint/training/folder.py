@@ -6,6 +6,7 @@ FOLDER/lock.json        versions, hashes of data, tokenizer, plugins and plan, t
 FOLDER/metrics.csv      a row every logged step
 FOLDER/checkpoints/     step=000100.ckpt with a checksum beside each
 FOLDER/samples.txt      text drawn while training
+FOLDER/stages.json      what each stage of the data took, gave and left out, and why; stages.md, the same as a table
 FOLDER/loss.png         the loss curve
 FOLDER/statistics.csv   what parts measured of themselves (such as the load of experts), part by part
 FOLDER/statistics.png   the same as heat maps and curves
@@ -58,6 +59,16 @@ class Layout:
     def metrics(self) -> Path:
         """A row every logged step."""
         return self.root / "metrics.csv"
+
+    @property
+    def stages(self) -> Path:
+        """What each stage took, gave and left out of the data; only where there are stages."""
+        return self.root / "stages.json"
+
+    @property
+    def stage_table(self) -> Path:
+        """The same as a table in Markdown."""
+        return self.root / "stages.md"
 
     @property
     def checkpoints(self) -> Path:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+from blueprint.kinds import Document
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
 from blueprint.training.data.encoder import Classes, Content, Encoder, Labelled, Pairs, Pixels, Whole, joined
@@ -51,6 +52,14 @@ class Form:
     def content(self, said: Any) -> Content:
         """What a document's content is kept as."""
         return joined(said)
+
+    def document(self, name: str, said: Any) -> Document:
+        """What a source gives as stages take it."""
+        return Document(name, (said,) if isinstance(said, str) else tuple(said))
+
+    def said(self, document: Document) -> Any:
+        """A document of stages as a source would give it."""
+        return document.texts if len(document.texts) > 1 else document.texts[0]
 
     def encoder(self) -> Encoder:
         """How that becomes ids. Raises `TrainError` where the model cannot answer as the data asks."""
@@ -118,6 +127,14 @@ class _Classified(Form):
 
 class LabelledForm(_Classified):
     """Texts with a label each."""
+
+    def document(self, name: str, said: Any) -> Document:
+        """The label is beside the text."""
+        return Document(name, (said[0],), said[1])
+
+    def said(self, document: Document) -> Any:
+        """The text and its label."""
+        return document.texts[0], document.label
 
     def encoder(self) -> Encoder:
         """The label before the text."""

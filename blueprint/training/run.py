@@ -27,6 +27,7 @@ from blueprint.training.callbacks.save import AtomicIO, Saver
 from blueprint.training.callbacks.stop import Interrupted, StopSignals
 from blueprint.training.changes import refuse_changes
 from blueprint.training.data.loader import loader
+from blueprint.training.data.tally import table
 from blueprint.training.data_module import BlueprintData, same_data
 from blueprint.training.error import NonFinite, RestoreError, TrainError
 from blueprint.training.folder import Layout, Run, carry_import, changes, lock, read_json, write_json, yaml_text
@@ -182,6 +183,9 @@ class _Training:
         if not layout.lock.exists():
             write_json(layout.lock, self.module.lock)
         files.write_atomic(layout.spec, yaml_text(copied(self.spec, layout.root)))
+        if self.text.tallies:
+            write_json(layout.stages, [tally.plain() for tally in self.text.tallies])
+            files.write_atomic(layout.stage_table, table(self.text.tallies))
         if self.spec.start is not None:
             carry_import(Path(self.spec.start.from_), layout.root)
         checkpoints.sweep(layout.checkpoints)

@@ -9,17 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from blueprint.kinds import DataSource, Tokenizer
+from blueprint.kinds import DataSource, Document, Tokenizer
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
 from blueprint.training.data import DataError
-from blueprint.training.data.build import build
+from blueprint.training.data import prepare as stages
+from blueprint.training.data.build import build, cache_folder
 from blueprint.training.data.dataset import Samples
 from blueprint.training.data.encoder import Content
 from blueprint.training.data.learn import learn
 from blueprint.training.data.loader import batches_per_epoch
 from blueprint.training.data.packing import Packing
+from blueprint.training.data.prepare import Prepared
 from blueprint.training.data.store import Split, Tokens
+from blueprint.training.data.tally import Tally
 from blueprint.training.data.unigram import Unigram, bits_per_byte, unigram
 from blueprint.training.error import TrainError
 from blueprint.training.forms import FORMS, Form, form_of
@@ -50,11 +53,47 @@ class Documents:
 class Fingerprinted(Documents):
     """Documents whose source tells without reading them whether they are still the same."""
 
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> str | None:
         """The source's own fingerprint."""
         with self.named():
-            found: str = self.source.fingerprint()  # type: ignore[attr-defined]
+            found: str | None = self.source.fingerprint()  # type: ignore[attr-defined]
             return found
+
+
+class Staged:
+    """A source's documents after the stages of its data, with their groups; on disk once they were asked for."""
+
+    def __init__(self, source: Documents, form: Form, cache: Path | None, progress: bool | None) -> None:
+        self.source, self.form, self.cache, self.progress = source, form, cache, progress
+
+    def __iter__(self) -> Iterator[tuple[str, Content, str | None, bool]]:
+        for each in self.prepared:
+            yield each.name, self.source.content(self.form.said(each)), each.group, each.only_train
+
+    def fingerprint(self) -> str:
+        """The key of what was prepared."""
+        return self.prepared.key
+
+    @cached_property
+    def prepared(self) -> Prepared:
+        """The documents as the stages leave them."""
+        source = self.source.source
+        stamp = self.source.fingerprint() if isinstance(self.source, Fingerprinted) else None
+        return stages.prepare(
+            self._documents,
+            self.form.data.all_stages,
+            fingerprint=None if stamp is None else f"{source.spec_name} {stamp}",
+            source=f"data.source `{source.spec_name}`",
+            seed=self.form.spec.seed,
+            cache=self.cache or cache_folder(),
+            progress=self.progress,
+        )
+
+    def _documents(self) -> Iterator[Document]:
+        with self.source.named():
+            for name, said in self.source.source.documents():
+                if said:
+                    yield self.form.document(name, said)
 
 
 @dataclass(frozen=True)
@@ -66,6 +105,8 @@ class Text:
     tokens: Tokens
     tokenizer: Tokenizer | None
     form: Form
+    tallies: tuple[Tally, ...] = ()
+    """What each stage took, gave and left out."""
 
     @cached_property
     def packing(self) -> Packing:
@@ -180,6 +221,7 @@ def prepare(spec: Spec, *, cache: Path | None = None, progress: bool | None = No
     documents = (Fingerprinted if hasattr(source, "fingerprint") else Documents)(source, form.content)
     with documents.named():
         encoder = form.encoder()
+    read = Staged(documents, form, cache, progress) if data.all_stages else documents
     said: dict[str, Any] = {
         "source": f"data.source `{source.spec_name}`",
         "validation": data.validation,
@@ -191,10 +233,11 @@ def prepare(spec: Spec, *, cache: Path | None = None, progress: bool | None = No
     if tokenizer is not None and tokenizer.untrained:
         assert tokenizer.learned is not None
         what = f"tokenizer `{tokenizer.spec_name}`"
-        path = learn(documents, encoder, tokenizer.train, what=what, **said).absolute()
+        path = learn(read, encoder, tokenizer.train, what=what, **said).absolute()
         trained = tokenizer.of({**tokenizer.to_plain(), tokenizer.learned: str(path)})
         spec = spec.model_copy(update={"tokenizer": trained})
         form = form_of(spec, data)
         encoder = form.encoder()
-    tokens = build(documents, encoder, **said)
-    return Text(spec, data, tokens, spec.tokenizer, form)
+    tokens = build(read, encoder, **said)
+    tallies = tuple(read.prepared.tallies) if isinstance(read, Staged) else ()
+    return Text(spec, data, tokens, spec.tokenizer, form, tallies)

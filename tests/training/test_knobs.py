@@ -13,6 +13,7 @@ import torch
 
 import blueprint as bp
 from blueprint.component import Section
+from blueprint.kinds import Document, Dropped
 from blueprint.registry import member
 from blueprint.schema.shape import fields
 from blueprint.schema.spec import Spec, Trainer
@@ -43,6 +44,7 @@ PAIRED, CLASSED = " ".join(PAIRS), " ".join(LABELLED)
 #: For every other key another value, and after a bar what it shows beside; the runs with and without it are compared.
 RUNS = {
     "seed": "seed=7",
+    "data.stages": "data.stages=[word_dropout]",
     "data.length": "data.length=8",
     "data.batch_size": "data.batch_size=4",
     "data.validation": "data.validation=0.5",
@@ -110,6 +112,20 @@ SOURCES = {
     "source.reversal.count": {"count": 5},
     "source.reversal.length": {"length": 3},
     "source.reversal.seed": {"seed": 1},
+    "source.gettext.path": {"path": "b.po"},
+    "source.gettext.fuzzy": {"fuzzy": True},
+    "source.gettext.bad_rows": {"path": ["a.po", "bad.po"], "bad_rows": 0.5},
+    "source.table.path": {"path": "b.tsv"},
+    "source.table.text": {"text": 1},
+    "source.table.bad_rows": {"path": "bad.tsv", "bad_rows": 0.5},
+    "source.text.document": {"document": "line"},
+    "source.text.bad_rows": {"path": ["a.tsv", "bad.po"], "bad_rows": 0.5},
+    "source.mixture.sources": {"sources": {"a": {"type": "reversal", "count": 9}, "b": {"type": "reversal"}}},
+    "source.mixture.weights": {"weights": {"a": 1, "b": 5}},
+    "source.mixture.epochs": {"epochs": {"a": 1, "b": 2}},
+    "source.mixture.temperature": {"temperature": 3.0},
+    "source.mixture.amount": {"amount": 0.5},
+    "source.mixture.seed": {"seed": 1},
     "source.pairs.path": {"path": "b.tsv"},
     "source.pairs.source": {"source": 1},
     "source.pairs.target": {"target": 0},
@@ -125,9 +141,59 @@ SOURCES = {
     "source.image_folder.std": {"std": 0.5},
 }
 #: What a source is without its change, where it is not `a.tsv` alone.
-PLAIN: dict[str, dict[str, Any]] = {"reversal": {}, "image_folder": {"path": "images"}, "bad_rows": {"path": "bad.tsv"}}
+PLAIN: dict[str, dict[str, Any]] = {
+    "reversal": {},
+    "image_folder": {"path": "images"},
+    "gettext": {"path": "a.po"},
+    "gettext.bad_rows": {"path": ["a.po", "bad.po"]},
+    "mixture": {
+        "sources": {"a": {"type": "reversal", "count": 30}, "b": {"type": "reversal", "count": 60}},
+        "weights": {"a": 1, "b": 3},
+    },
+    "mixture.epochs": {"sources": {name: {"type": "reversal", "count": 9, "seed": ord(name)} for name in "ab"}},
+    "table": {"path": "a.tsv", "text": 0},
+    "table.bad_rows": {"path": "bad.tsv", "text": 0},
+    "text.bad_rows": {"path": ["a.tsv", "bad.po"]},
+    "pairs.bad_rows": {"path": "bad.tsv"},
+    "labelled.bad_rows": {"path": "bad.tsv"},
+}
+#: A change to each key of a stage, which changes what is left of TEXTS; and what else is said, before and after.
+STAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "stage.unicode.form": ({"form": "NFD"}, {}),
+    "stage.unicode.spaces": ({"spaces": "squeeze"}, {}),
+    "stage.length.least": ({"least": 30}, {"least": 2}),
+    "stage.length.most": ({"most": 30}, {"least": 2}),
+    "stage.length.unit": ({"unit": "words"}, {"least": 12}),
+    "stage.symbols.most": ({"most": 0.05}, {}),
+    "stage.symbols.worded": ({"worded": 0.99}, {}),
+    "stage.repetition.lines": ({"lines": 0.9}, {"most": 1.0}),
+    "stage.repetition.most": ({"most": 0.01}, {"lines": 1.0}),
+    "stage.repetition.words": ({"words": 4}, {"lines": 1.0}),
+    "stage.exact_duplicates.ignore": ({"ignore": "case_and_space"}, {}),
+    "stage.near_duplicates.similarity": ({"similarity": 0.2}, {}),
+    "stage.near_duplicates.words": ({"words": 1}, {}),
+    "stage.near_duplicates.hashes": ({"hashes": 16}, {"similarity": 0.4}),
+    "stage.near_duplicates.keep": ({"keep": "all"}, {}),
+    "stage.near_duplicates.seed": ({"seed": 3}, {"similarity": 0.4}),
+    "stage.chunk.length": ({"length": 10}, {"length": 20}),
+    "stage.chunk.overlap": ({"overlap": 10}, {"length": 20}),
+    "stage.word_dropout.share": ({"share": 0.5}, {}),
+    "stage.word_dropout.copies": ({"copies": 3}, {}),
+    "stage.synonyms.path": ({"path": "b.tsv"}, {"path": "a.tsv", "share": 0.9}),
+    "stage.synonyms.share": ({"share": 0.1}, {"path": "a.tsv", "share": 0.9}),
+    "stage.synonyms.copies": ({"copies": 5}, {"path": "a.tsv", "share": 0.5}),
+}
+TEXTS = (
+    "one two  three four five six seven eight nine café",
+    "ONE two three four five six seven eight nine café",
+    "one two three four five six seven eight nine else",
+    "12 % of 3 # words",
+    *("the same\nthe same\nthe same\nother", "a b a b a b c d e f", "one, one, two"),
+    *(" ".join(f"w{n}" for n in range(40) if n % skip) for skip in range(5, 35)),
+)
 ELSEWHERE = {
     *SOURCES,
+    *STAGES,
     "start.from",
     "start.parts",
     "start.strict",
@@ -158,7 +224,7 @@ def all_keys() -> set[str]:
     """Every key of a spec but those below `model`; of components by kind and name."""
     return set(keys(Spec)) | {
         f"{kind}.{name}.{key}"
-        for kind in ("objective", "optimizer", "schedule", "source", "tokenizer")
+        for kind in ("objective", "optimizer", "schedule", "source", "stage", "tokenizer")
         for name in shipped(kind)
         for key in fields(member(kind, name))
     }
@@ -242,11 +308,14 @@ def test_every_key_of_a_source_changes_what_is_read(key: str, tmp_path: Path, mo
     (tmp_path / "a.tsv").write_text("one\tx\ntwo\ty\nthree\tw\n")
     (tmp_path / "b.tsv").write_text("four\tx\nfive\ty\n")
     (tmp_path / "bad.tsv").write_text("one\tx\nalone\n")
+    (tmp_path / "a.po").write_text('msgid "a"\nmsgstr "x"\n\n#, fuzzy\nmsgid "b"\nmsgstr "y"\n')
+    (tmp_path / "b.po").write_text('msgid "c"\nmsgstr "z"\n')
+    (tmp_path / "bad.po").write_bytes(b"msgwhat \xff\n")
     for folder, colour in (("images", "red"), ("others", "blue")):
         (tmp_path / folder / "class").mkdir(parents=True)
         Image.new("RGB", (2, 2), colour).save(tmp_path / folder / "class" / "0.png")
     _, name, field = key.split(".")
-    plain = PLAIN.get(field) or PLAIN.get(name, {"path": "a.tsv"})
+    plain = PLAIN.get(f"{name}.{field}") or PLAIN.get(name, {"path": "a.tsv"})
 
     def read(said: dict[str, Any]) -> Any:
         source = member("source", name)(**said)
@@ -259,6 +328,29 @@ def test_every_key_of_a_source_changes_what_is_read(key: str, tmp_path: Path, mo
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert read({**plain, **SOURCES[key]}) != read(plain)
+
+
+@pytest.mark.parametrize("key", STAGES)
+def test_every_key_of_a_stage_changes_what_is_left(key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.tsv").write_text("one\tuno\ntwo\tdue\n")
+    (tmp_path / "b.tsv").write_text("one\tein\n")
+    change, plain = STAGES[key]
+
+    def left(said: dict[str, Any]) -> list[Any]:
+        stage = member("stage", key.split(".")[1])(**said)
+        documents = [Document(str(number), (text,)) for number, text in enumerate(TEXTS)]
+        if "compares" in stage.traits:
+            return list(map(str, stage.over(documents)))
+        found = []
+        for each in documents:
+            try:
+                found.append(list(stage.each(each, each.name)))
+            except Dropped as why:
+                found.append(str(why))
+        return found
+
+    assert left(plain) == left(plain) != left({**plain, **change})
 
 
 def test_what_a_run_starts_from_is_what_it_says(make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class _Survey:
 
 
 def build(
-    documents: Iterable[tuple[str, Content]],
+    documents: Iterable[tuple[str, Content] | tuple[str, Content, str | None, bool]],
     tokenizer: Tokenizer | Encoder,
     *,
     source: str,
@@ -55,6 +55,8 @@ def build(
 ) -> Tokens:
     """The token files of `documents`, (name, content) pairs; built if the cache has none of this content and settings.
 
+    A document may have two more parts: its group (a hash in hexadecimal, or None), and whether it is only learned from.
+    A group goes to one split whatever its documents hold, and what is only learned from is never held out.
     `documents` is read more than once, in the same order each time; where it has a method `fingerprint() -> str`, an
     equal fingerprint stands for equal documents. A document goes to the validation split by a lot drawn from what the
     encoder says decides it (a text: all of it) and `seed`, so that equal ones never lie in both; at least one document
@@ -111,17 +113,17 @@ def cache_folder() -> Path:
     return Path(os.environ.get("BLUEPRINT_CACHE") or Path.home() / ".cache" / "blueprint")
 
 
-def _note(documents: Iterable[tuple[str, Content]], seed: int, cache: Path) -> Path | None:
+def _note(documents: Iterable[Any], seed: int, cache: Path) -> Path | None:
     """Where the survey of a source with a fingerprint is kept."""
-    fingerprint = getattr(documents, "fingerprint", None)
+    fingerprint = getattr(documents, "fingerprint", lambda: None)()
     if fingerprint is None:
         return None
-    name = hashlib.blake2b(f"{FORMAT} {seed} {fingerprint()}".encode(), digest_size=16).hexdigest()
+    name = hashlib.blake2b(f"{FORMAT} {seed} {fingerprint}".encode(), digest_size=16).hexdigest()
     return cache / "contents" / f"{name}.json"
 
 
 def _survey(
-    documents: Iterable[tuple[str, Content]],
+    documents: Iterable[Any],
     encoder: Encoder,
     source: str,
     seed: int,
@@ -136,16 +138,17 @@ def _survey(
     content = hashlib.blake2b(digest_size=16)
     count, size, lowest, highest = 0, 0, _SCALE, -1
     with report("reading", None) as advance:
-        for name, data in _texts(documents, source):
+        for name, data, group, only_train in _texts(documents, source):
             digest = _digest(data)
-            content.update(_entry(name, digest))
-            lot = _lot_of(encoder, data, digest, seed)
+            content.update(_entry(name, digest, group, only_train))
+            lot = _lot_of(encoder, data, digest, group, seed)
             count, size, lowest, highest = count + 1, size + len(data), min(lowest, lot), max(highest, lot)
             advance(len(data))
     if count == 0:
         raise DataError(f"{source} holds no text: every document is empty, or there is none; check its path")
     if lowest == highest and (count > 1 or not encoder.divisible):
-        said = f"{count} documents, all with the same text" if encoder.divisible else "one and the same input only"
+        same = f"{count} documents, all with the same text or pieces of one"
+        said = same if encoder.divisible else "one and the same input only"
         raise DataError(
             f"{source} holds {said}, so none can be held out for validation; give at least 2 different ones"
         )
@@ -157,7 +160,7 @@ def _survey(
 
 
 def _dealt(
-    documents: Iterable[tuple[str, Content]],
+    documents: Iterable[Any],
     encoder: Encoder,
     survey: _Survey,
     validation: float,
@@ -168,12 +171,13 @@ def _dealt(
     threshold = min(max(int(validation * _SCALE), survey.lowest + 1), survey.highest)
     content = hashlib.blake2b(digest_size=16)
     train, held_out = SPLITS
-    for name, data in _texts(documents, source):
+    for name, data, group, only_train in _texts(documents, source):
         digest = _digest(data)
-        content.update(_entry(name, digest))
+        content.update(_entry(name, digest, group, only_train))
         if survey.documents > 1:
-            lot = _lot_of(encoder, data, digest, seed)
-            yield held_out if lot < threshold else train, name, data
+            lot = _lot_of(encoder, data, digest, group, seed)
+            if lot >= threshold or not only_train:
+                yield held_out if lot < threshold else train, name, data
         else:
             at = _cut(data, 1 - validation, source)
             yield train, name, data[:at]
@@ -203,9 +207,10 @@ def _write(
     return {name: writer.counts() for name, writer in writers.items()}
 
 
-def _texts(documents: Iterable[tuple[str, Content]], source: str) -> Iterator[tuple[str, bytes]]:
-    """(name, bytes) of every document that is not empty; a text as UTF-8."""
-    for name, text in documents:
+def _texts(documents: Iterable[Any], source: str) -> Iterator[tuple[str, bytes, str | None, bool]]:
+    """(name, bytes, group, whether it is only learned from) of every document that is not empty; a text as UTF-8."""
+    for name, text, *more in documents:
+        group, only_train = more or (None, False)
         try:
             data = text if isinstance(text, bytes) else text.encode()
         except UnicodeEncodeError as problem:
@@ -214,20 +219,23 @@ def _texts(documents: Iterable[tuple[str, Content]], source: str) -> Iterator[tu
                 f"read the file with its true encoding"
             ) from None
         if data:
-            yield name, data
+            yield name, data, group, only_train
 
 
 def _digest(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def _entry(name: str, digest: bytes) -> bytes:
+def _entry(name: str, digest: bytes, group: str | None, only_train: bool) -> bytes:
     said = name.encode(errors="replace")
-    return len(said).to_bytes(8, "little") + said + digest
+    dealt = b"" if group is None and not only_train else json.dumps([group, only_train]).encode()
+    return len(said).to_bytes(8, "little") + said + digest + dealt
 
 
-def _lot_of(encoder: Encoder, data: bytes, digest: bytes, seed: int) -> int:
-    """The lot of a document, whose own digest is known already."""
+def _lot_of(encoder: Encoder, data: bytes, digest: bytes, group: str | None, seed: int) -> int:
+    """The lot of a document, whose own digest is known already, or of its group."""
+    if group is not None:
+        return _lot(bytes.fromhex(group), seed)
     part = encoder.dealt_by(data)
     return _lot(digest if part is data else _digest(part), seed)
 

@@ -18,7 +18,7 @@ FORMAT = 1
 
 
 def learn(
-    documents: Iterable[tuple[str, Content]],
+    documents: Iterable[tuple[str, Content] | tuple[str, Content, str | None, bool]],
     encoder: Encoder,
     train: Callable[[Iterable[str]], str],
     *,

@@ -13,9 +13,16 @@ def fingerprint(files: Iterable[tuple[str, Path]], settings: str = "") -> str:
     the `settings` they are read with."""
     digest = hashlib.blake2b(settings.encode(), digest_size=16)
     for name, path in files:
-        stat = path.stat()
-        digest.update(f"{name}\0{path}\0{stat.st_size}\0{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        for each in sorted(path.iterdir()) if path.is_dir() else [path]:
+            stat = each.stat()
+            said = f"{name}\0{each}\0{stat.st_size}\0{stat.st_mtime_ns}\n"
+            digest.update(said.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def saved(path: Path) -> bool:
+    """Whether a folder is one that `datasets` saved, which counts as one file."""
+    return (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
 
 
 def found(paths: str | list[str]) -> list[tuple[str, Path, bool]]:
@@ -34,6 +41,11 @@ def found(paths: str | list[str]) -> list[tuple[str, Path, bool]]:
 def _expand(said: str) -> list[tuple[Path, bool]]:
     """The files one path names, each with whether it was named itself; raises ValueError where there are none."""
     path = Path(said).expanduser()
+    if saved(path):
+        return [(path, True)]
+    if (path / "dataset_dict.json").is_file():
+        parts = sorted(each.name for each in path.iterdir() if saved(each))
+        raise ValueError(f"{said} holds several sets, {', '.join(parts)}: name one of them, as {path / parts[0]}")
     if path.is_dir():
         inside = [Path(folder) / file for folder, file in _walk(path)]
         if not inside:
@@ -43,7 +55,7 @@ def _expand(said: str) -> list[tuple[Path, bool]]:
         return [(path, True)]
     if glob.has_magic(said):
         matches = [Path(match) for match in glob.glob(str(path), recursive=True)]
-        files = [match for match in matches if match.is_file()]
+        files = [match for match in matches if match.is_file() or saved(match)]
         if not files:
             raise ValueError(f"no file matches {said} (looked from {Path.cwd()})")
         return [(file, True) for file in files]

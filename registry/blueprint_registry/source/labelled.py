@@ -3,16 +3,17 @@
 from typing import Any, ClassVar
 
 from blueprint.component import Faults, register, rule
-from blueprint_registry.source._table import Column, Malformed, Table
+from blueprint_registry.source._formats import Malformed
+from blueprint_registry.source._rows import Column, Rows
 
 
 @register("labelled")
-class Labelled(Table):
-    """Texts with a label each, a row each of tab-separated or CSV files (as the text classification sets of Zhang et
-    al., 2015, §4)."""
+class Labelled(Rows):
+    """Texts with a label each, a row each of files of any format that `table` reads (as the text classification sets of
+    Zhang et al., 2015, §4)."""
 
     gives: ClassVar[str] = "labelled"
-    columns: ClassVar[tuple[str, str]] = ("text", "label")
+    columns: ClassVar[tuple[str, ...]] = ("text", "label")
 
     text: Column = 0
     """The column of the text: its number from 0, or its name, where the first row names the columns."""
@@ -34,11 +35,11 @@ class Labelled(Table):
         """The first two columns; columns by their names."""
         return [{"path": "reviews.tsv"}, {"path": "news.csv", "text": "title", "label": "topic", "labels": ["a", "b"]}]
 
-    def checked(self, first: str, second: str) -> tuple[str, str]:
+    def checked(self, *row: str) -> tuple[str, ...]:
         """The text and its label, which is one of those named."""
-        if self.labels is not None and second not in self.labels:
-            raise Malformed(f"the label {second!r} is none of those named")
-        return first, second
+        if self.labels is not None and row[1] not in self.labels:
+            raise Malformed(f"the label {row[1]!r} is none of those named")
+        return row
 
     def classes(self, *, read: bool = False) -> list[str] | None:
         """The labels named, or those found, sorted."""

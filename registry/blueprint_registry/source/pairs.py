@@ -3,16 +3,16 @@
 from typing import Any, ClassVar
 
 from blueprint.component import register
-from blueprint_registry.source._table import Column, Table
+from blueprint_registry.source._rows import Column, Rows
 
 
 @register("pairs")
-class Pairs(Table):
-    """Pairs of a source and the target to write for it, a row each of tab-separated or CSV files (sentence pairs:
-    Sutskever et al., 2014, §3.1)."""
+class Pairs(Rows):
+    """Pairs of a source and the target to write for it, a row each of files of any format that `table` reads (sentence
+    pairs: Sutskever et al., 2014, §3.1)."""
 
     gives: ClassVar[str] = "pairs"
-    columns: ClassVar[tuple[str, str]] = ("source", "target")
+    columns: ClassVar[tuple[str, ...]] = ("source", "target")
 
     source: Column = 0
     """The column of what is read: its number from 0, or its name, where the first row names the columns."""

@@ -1,55 +1,74 @@
 """Text files."""
 
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from blueprint.component import Faults, FilePath, register, rule
-from blueprint.kinds import DataSource
-from blueprint_registry.source._files import fingerprint, found
+from pydantic import Field
+
+from blueprint.component import FilePath, register
+from blueprint_registry.source._files import found
+from blueprint_registry.source._formats import Malformed
+from blueprint_registry.source._opened import opened
+from blueprint_registry.source._rows import Tolerant
 
 
 @register("text")
-class Text(DataSource):
-    """UTF-8 text files (RFC 3629, 2003), one document each: named files, folders with all in them, or globs."""
+class Text(Tolerant):
+    """UTF-8 text files (RFC 3629, 2003): named files, folders with all in them, or globs; those whose names end in
+    `.gz` or `.zst` are decompressed."""
 
     path: FilePath | list[FilePath]
     """A file, a folder (read recursively, without hidden and binary files) or a glob (`books/**/*.txt`), or a list of
     them; relative to the file of the spec that says it, in an override to the working directory; `~` is the home
     folder."""
 
-    @rule("path")
-    def _some(path: str | list[str]) -> Faults:
-        if not path or not all(path):
-            return "name at least one file, folder or glob; an empty path names none"
-        return None
+    document: Literal["file", "line", "paragraph"] = "file"
+    """What a document is: a whole file; a line; the lines between blank ones. Of a file of many documents no more than
+    one is held in memory."""
+
+    bad_rows: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Share of malformed documents (no UTF-8) that are passed over with a warning; with more, the data is refused."""
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Everything below a folder."""
-        return [{"path": "books/**/*.txt"}]
+        """Everything below a folder; a line each."""
+        return [{"path": "books/**/*.txt"}, {"path": "news.txt.gz", "document": "line"}]
 
-    def documents(self) -> Iterator[tuple[str, str]]:
-        """Every file as (path, text), sorted by path, each once, read as it is asked for.
-
-        Raises ValueError, naming the path, where it does not exist, holds no file, cannot be read or is not UTF-8.
-        """
+    def found(self) -> Iterator[tuple[str, Any]]:
+        """Every document as (path, or path:line, text or what is wrong), sorted by path, each file once, read as it is
+        asked for."""
         for name, path, named in found(self.path):
-            try:
-                data = path.read_bytes()
-            except OSError as error:
-                raise ValueError(f"{name} cannot be read: {error.strerror}") from error
-            # Beside the texts of a folder lie pictures and archives: like grep, take a zero byte for the sign of one.
-            if not named and b"\0" in data:
-                continue
-            try:
-                yield name, data.decode("utf-8-sig")
-            except UnicodeDecodeError as error:
-                line = data.count(b"\n", 0, error.start) + 1
-                raise ValueError(
-                    f"{name} is not UTF-8 text: line {line} holds the byte 0x{data[error.start]:02x}; "
-                    f"convert it (iconv -f latin1 -t utf-8) or name the other files alone"
-                ) from error
+            for line, data in self._pieces(name, path):
+                # Beside the texts of a folder lie pictures and archives: like grep, take a zero byte for the sign.
+                if not named and b"\0" in data:
+                    break
+                where = name if self.document == "file" else f"{name}:{line}"
+                try:
+                    yield where, data.decode("utf-8-sig")
+                except UnicodeDecodeError as error:
+                    at = line + data.count(b"\n", 0, error.start)
+                    yield (
+                        where,
+                        Malformed(
+                            f"it is not UTF-8 text: line {at} holds the byte 0x{data[error.start]:02x}; "
+                            f"convert it (iconv -f latin1 -t utf-8) or name the other files alone"
+                        ),
+                    )
 
-    def fingerprint(self) -> str:
-        """The identity of the files; nothing is read."""
-        return fingerprint((name, path) for name, path, _ in found(self.path))
+    def _pieces(self, name: str, path: Path) -> Iterator[tuple[int, bytes]]:
+        """(its first line, bytes) of every document of a file."""
+        with opened(path, name) as file:
+            if self.document == "file":
+                yield 1, file.read()
+                return
+            begun, lines = 0, list[bytes]()
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    begun = begun or number
+                    lines.append(line)
+                if lines and (self.document == "line" or not line.strip()):
+                    yield begun, b"".join(lines).rstrip(b"\r\n")
+                    begun, lines = 0, []
+            if lines:
+                yield begun, b"".join(lines).rstrip(b"\r\n")

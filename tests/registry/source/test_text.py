@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import sys
 from pathlib import Path
 
 import pytest
+import zstandard
 from pydantic import ValidationError
 
 from blueprint_registry.source.text import Text
@@ -75,12 +78,15 @@ def test_a_glob_without_match_and_an_empty_folder_are_told(books: Path) -> None:
 
 def test_a_file_that_is_not_utf8_is_named_with_the_line(books: Path) -> None:
     (books / "books" / "latin.txt").write_bytes(b"fine\ncaf\xe9\n")
-    with pytest.raises(ValueError, match=r"books/latin\.txt is not UTF-8 text: line 2 holds the byte 0xe9"):
+    with pytest.raises(
+        ValueError,
+        match=r"1 of 4 rows is malformed[^\n]*\n  books/latin\.txt: it is not UTF-8 text: line 2 holds the byte 0xe9",
+    ):
         read("books")
 
 
 def test_a_binary_file_that_was_named_is_not_passed_over(books: Path) -> None:
-    with pytest.raises(ValueError, match=r"cover\.png is not UTF-8"):
+    with pytest.raises(ValueError, match=r"cover\.png: it is not UTF-8"):
         read(["books", "books/cover.png"])
 
 
@@ -103,3 +109,40 @@ def test_the_fingerprint_changes_with_the_files(books: Path) -> None:
     assert source.fingerprint() == before
     os.utime(books / "books" / "b.txt", ns=(0, 0))
     assert source.fingerprint() != before
+
+
+def test_a_share_of_malformed_files_may_be_passed_over(books: Path) -> None:
+    (books / "books" / "latin.txt").write_bytes(b"caf\xe9\n")
+    with pytest.warns(UserWarning, match=r"1 of 4 rows is malformed and left out:\n  books/latin\.txt"):
+        assert len(list(Text(path="books", bad_rows=0.25).documents())) == 3
+
+
+def test_a_document_may_be_a_line_or_a_paragraph_named_by_its_first_line(books: Path) -> None:
+    (books / "a.txt").write_bytes("\ufeffone\ntwo\r\n\n \nthree\n".encode())
+    lines = Text(path="a.txt", document="line").documents()
+    assert list(lines) == [("a.txt:1", "one"), ("a.txt:2", "two"), ("a.txt:5", "three")]
+    paragraphs = Text(path="a.txt", document="paragraph").documents()
+    assert list(paragraphs) == [("a.txt:1", "one\ntwo"), ("a.txt:5", "three")]
+
+
+def test_compressed_files_read_as_what_is_in_them(books: Path) -> None:
+    (books / "a.txt.gz").write_bytes(gzip.compress(b"one\n") + gzip.compress(b"two\n"))
+    # Two frames end to end, as parallel compression leaves them.
+    (books / "b.txt.zst").write_bytes(zstandard.compress(b"one\n") + zstandard.compress(b"two\n"))
+    assert read(["a.txt.gz", "b.txt.zst"]) == {"a.txt.gz": "one\ntwo\n", "b.txt.zst": "one\ntwo\n"}
+
+
+@pytest.mark.parametrize("name", ["a.txt.gz", "a.txt.zst"])
+def test_a_damaged_archive_is_named(books: Path, name: str) -> None:
+    whole = gzip.compress(b"one" * 999) if name.endswith("gz") else zstandard.compress(b"one" * 999)
+    for data in (b"no archive", whole[: len(whole) // 2] + b"?" * 20):
+        (books / name).write_bytes(data)
+        with pytest.raises(ValueError, match=f"{name} cannot be read"):
+            read(name)
+
+
+def test_what_a_missing_library_is_needed_for_names_the_extra(books: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    (books / "a.zst").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"zst are read by zstandard: pip install 'blueprint-lightning\[zstd\]'"):
+        read("a.zst")

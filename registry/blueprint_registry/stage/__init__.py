@@ -1,0 +1,1 @@
+"""What is done to documents before samples are cut from them."""
