@@ -330,7 +330,11 @@ class DataSource(Component, kind="source"):
 
 
 class Optimizer(Component, kind="optimizer"):
-    """What moves the weights. `build(at)` returns `make(named_parameters) -> torch.optim.Optimizer`."""
+    """What moves the weights. Object: `(weights) -> torch.optim.Optimizer`, of the parameters that learn.
+
+    Each of the `weights` (`blueprint.ops.Weight`) tells its name, its role, and the `lr` and `weight_decay` that are
+    said of it alone; `blueprint.ops.parameter_groups` makes torch's groups of them.
+    """
 
     formulas: ClassVar[bool] = False
 

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from blueprint.model.build import build_plan, with_hook
 from blueprint.model.inputs import given_of
 from blueprint.model.trial import trial_batch
+from blueprint.model.weights import weights_of
 from blueprint.ops.cross_entropy import few_chunks
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
@@ -45,7 +46,7 @@ def weights(model: nn.Module) -> tuple[int, int]:
 
 def optimizer_state(spec: Spec, model: nn.Module, plan: Plan) -> int:
     """Bytes the spec's optimizer keeps after a step, by taking one on the meta device."""
-    optimizer = spec.optimizer.build(plan.site)(model.named_parameters())
+    optimizer = spec.optimizer.build(plan.site)(weights_of(model))
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
     optimizer.step()

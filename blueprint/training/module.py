@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from blueprint.model.build import build_plan
 from blueprint.model.initialise import name_seed
+from blueprint.model.weights import weights_of
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 from blueprint.training.counts import processed
@@ -88,7 +89,7 @@ class BlueprintModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The spec's optimizer, and its schedule by optimizer step."""
-        optimizer = self.spec.optimizer.build(self.plan.site)(self.require_model().named_parameters())
+        optimizer = self.spec.optimizer.build(self.plan.site)(weights_of(self.require_model()))
         total = self.total_steps or int(self.trainer.estimated_stepping_batches)
         schedule = self.spec.schedule
         scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))
