@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from blueprint.model.build import build_plan, with_hook
 from blueprint.model.inputs import given_of
 from blueprint.model.trial import trial_batch
-from blueprint.model.weights import weights_of
+from blueprint.model.weights import freeze, trained
 from blueprint.ops.cross_entropy import few_chunks
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
@@ -46,7 +46,7 @@ def weights(model: nn.Module) -> tuple[int, int]:
 
 def optimizer_state(spec: Spec, model: nn.Module, plan: Plan) -> int:
     """Bytes the spec's optimizer keeps after a step, by taking one on the meta device."""
-    optimizer = spec.optimizer.build(plan.site)(weights_of(model))
+    optimizer = spec.optimizer.build(plan.site)(trained(model, spec))
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
     optimizer.step()
@@ -71,6 +71,7 @@ def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss
     with FakeTensorMode(allow_non_fake_inputs=True), torch.random.fork_rng(devices=()):
         model = plan.model.build(plan.site)(plan).train()
         _retype(model, dtypes)
+        freeze(model, spec)
         inputs = trial_batch(plan, batch, length)
         with Ledger(model) as ledger:
             with computing(spec.trainer.precision), few_chunks():
@@ -113,7 +114,7 @@ class Ledger(TorchDispatchMode):
         self.alive: dict[int, int] = {}  # storage address → serial
         self.watched: list[weakref.ref[Any]] = []
         self.outside = {self._address(each) for each in (*model.parameters(), *model.buffers())}
-        for parameter in model.parameters():
+        for parameter in filter(lambda each: each.requires_grad, model.parameters()):
             parameter.register_post_accumulate_grad_hook(self._accumulated)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -164,6 +164,9 @@ class Spec(Pairing):
     """Which parts stay in float32 under 16-bit precision; null means all that the policy knows."""
     start: Start | None = None
     """Weights to begin from."""
+    freeze: list[str] = []
+    """Parts that do not learn: how the names of their weights begin (`embedding`, `layers.0`), with `*` for any letters
+    of a step (`layers.*.attention`) and `**` for any number of steps (`**.bias`)."""
     checkpoint: Checkpoints = Checkpoints()
     """When a run is saved."""
     sample: Samples | None = Samples()

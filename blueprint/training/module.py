@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from blueprint.model.build import build_plan
 from blueprint.model.initialise import name_seed
-from blueprint.model.weights import weights_of
+from blueprint.model.weights import freeze, trained
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 from blueprint.training.counts import processed
@@ -76,6 +76,9 @@ class BlueprintModule(pl.LightningModule):
                 torch.set_default_dtype(wanted)
             self.model.spec = self.spec  # type: ignore[assignment]
             self.model.to(wanted)
+            freeze(self.model, self.spec)
+            # What is wrong with the optimizer's groups shows now.
+            trained(self.model, self.spec)
 
     def require_model(self) -> nn.Module:
         """The model, built if it was not yet."""
@@ -89,7 +92,7 @@ class BlueprintModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The spec's optimizer, and its schedule by optimizer step."""
-        optimizer = self.spec.optimizer.build(self.plan.site)(weights_of(self.require_model()))
+        optimizer = self.spec.optimizer.build(self.plan.site)(trained(self.require_model(), self.spec))
         total = self.total_steps or int(self.trainer.estimated_stepping_batches)
         schedule = self.spec.schedule
         scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))

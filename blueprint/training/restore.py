@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from blueprint.model.choose import within
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as files
 from blueprint.training.error import RestoreError
@@ -166,14 +167,14 @@ def _fill(model: nn.Module, stored: Stored, parts: str | Sequence[str]) -> Loade
         names.setdefault(id(tensor), []).append(name)
     chosen = None if parts == "all" else [parts] if isinstance(parts, str) else list(parts)
     for part in chosen or []:
-        if not any(_within(name, part) for name in own):
+        if not any(within(name, part) for name in own):
             tops = sorted({name.split(".")[0] for name in own})
             raise RestoreError(f"`start.parts`: no weight's name begins with `{part}` (there are: {', '.join(tops)})")
     for aliases in names.values():
         tensor = own[aliases[0]]
         held = [stored.state[name] for name in aliases if name in stored.state]
         source = held[0] if held else None
-        if chosen is not None and not any(_within(name, part) for name in aliases for part in chosen):
+        if chosen is not None and not any(within(name, part) for name in aliases for part in chosen):
             report.left_out.append(aliases[0])
         elif source is None:
             report.missing.append(aliases[0])
@@ -186,7 +187,3 @@ def _fill(model: nn.Module, stored: Stored, parts: str | Sequence[str]) -> Loade
             report.taken.append(aliases[0])
     report.unknown += [name for name in stored.state if name not in own]
     return report
-
-
-def _within(name: str, part: str) -> bool:
-    return name == part or name.startswith(f"{part}.")

@@ -71,6 +71,11 @@ RUNS = {
     "optimizer.adamw.betas": "optimizer.betas=[0.5, 0.95]",
     "optimizer.adamw.eps": "optimizer.eps=1.0",
     "optimizer.adamw.weight_decay": "optimizer.weight_decay=0.9",
+    **{
+        f"optimizer.{name}.groups": f"optimizer.groups=[{{parts: [head], lr: 1e-9}}] | optimizer={name}"
+        for name in ("adamw", "sgd", "lion", "adafactor", "muon")
+    },
+    "freeze": "freeze=[embedding]",
     "optimizer.sgd.lr": "optimizer.lr=0.5 | optimizer=sgd",
     "optimizer.sgd.momentum": "optimizer.momentum=0.5 | optimizer=sgd",
     "optimizer.sgd.nesterov": "optimizer.nesterov=true | optimizer=sgd",

@@ -54,6 +54,8 @@ class Muon(Rated):
     def _rest_is_no_muon(rest: Optimizer) -> Faults:
         if isinstance(rest, Muon):
             return Fault("`muon` moves matrices, and has none left for another", "rest", "say `rest: adamw`")
+        if rest.groups:
+            return Fault("groups are of the whole optimizer", "rest.groups", "say them beside `rest`")
         return None
 
     def build(self, at: Site) -> "Callable[[Iterable[Weight]], torch.optim.Optimizer]":
