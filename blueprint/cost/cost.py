@@ -73,7 +73,7 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
         flops_training=work.get("training"),
         cache_bytes_per_token=one_more,
         cache_bytes=cache,
-        memory=Memory(held, gradients, state, step.get("activations")),
+        memory=Memory(held, gradients, state, step.get("activations"), memory.averages(spec, model)),
         unknown=unknown,
         tokens=_tokens(written, length),
     )

@@ -55,6 +55,12 @@ def optimizer_state(spec: Spec, model: nn.Module, plan: Plan) -> int:
     return sum(each.nbytes for each in kept if isinstance(each, Tensor))
 
 
+def averages(spec: Spec, model: nn.Module) -> int:
+    """Bytes of the means of the weights that learn, in float32 at least, where the spec keeps them."""
+    learned = [each for each in model.parameters() if each.requires_grad and spec.ema is not None]
+    return sum(each.numel() * max(each.element_size(), torch.float32.itemsize) for each in learned)
+
+
 Loss = Callable[[Any, dict[str, Tensor]], tuple[Tensor, Any]]
 
 

@@ -107,6 +107,19 @@ class Checkpoints(Section):
     """How many of the newest checkpoints stay."""
 
 
+class Ema(Section):
+    """An exponential moving average of the weights, kept beside them while they learn."""
+
+    decay: Fraction = 0.999
+    """Share of the average that stays at each update; the rest is the weights as they are then."""
+    every_n_steps: PositiveInt = 1
+    """Optimizer steps between updates."""
+    begin: NonNegativeInt = 0
+    """Optimizer steps after which it begins, from the weights of that time."""
+    validation: Literal["averaged", "trained"] = "averaged"
+    """Which weights the run's validations measure."""
+
+
 class Samples(Section):
     """Text drawn now and then while training, to see what the model has learned."""
 
@@ -167,6 +180,8 @@ class Spec(Pairing):
     freeze: list[str] = []
     """Parts that do not learn: how the names of their weights begin (`embedding`, `layers.0`), with `*` for any letters
     of a step (`layers.*.attention`) and `**` for any number of steps (`**.bias`)."""
+    ema: Ema | None = None
+    """An average of the weights beside them: often the better model."""
     checkpoint: Checkpoints = Checkpoints()
     """When a run is saved."""
     sample: Samples | None = Samples()
@@ -266,6 +281,13 @@ class Spec(Pairing):
             yield Fault(
                 f"{warmup} warm-up steps do not fit into {trainer.max_steps} training steps", "schedule.warmup_steps"
             )
+
+    @rule("ema", "trainer")
+    def _average_begins(ema: Ema | None, trainer: Trainer) -> Faults:
+        if ema is None or trainer.max_steps is None or ema.begin + ema.every_n_steps <= trainer.max_steps:
+            return None
+        message = f"nothing is averaged within {trainer.max_steps} training steps"
+        return Fault(message, "ema", "begin earlier, update more often, or train longer")
 
     @rule("precision", "trainer")
     def _policy_has_effect(policy: PrecisionPolicy | None, trainer: Trainer) -> Faults:

@@ -256,7 +256,7 @@ def test_it_prints_as_a_table_and_as_json() -> None:
     assert (
         plain["memory"]["training"]
         == found.memory.training
-        == sum(plain["memory"][each] for each in ("weights", "gradients", "optimizer", "activations"))
+        == sum(plain["memory"][each] for each in ("weights", "gradients", "optimizer", "activations", "averages"))
     )
 
 

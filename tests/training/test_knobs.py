@@ -76,6 +76,11 @@ RUNS = {
         for name in ("adamw", "sgd", "lion", "adafactor", "muon")
     },
     "freeze": "freeze=[embedding]",
+    "ema": "ema={}",
+    "ema.decay": "ema.decay=0.9 | ema.decay=0.5",
+    "ema.every_n_steps": "ema.every_n_steps=2 | ema.decay=0.5",
+    "ema.begin": "ema.begin=3 | ema.decay=0.5",
+    "ema.validation": "ema.validation=trained | ema.decay=0.5",
     "optimizer.sgd.lr": "optimizer.lr=0.5 | optimizer=sgd",
     "optimizer.sgd.momentum": "optimizer.momentum=0.5 | optimizer=sgd",
     "optimizer.sgd.nesterov": "optimizer.nesterov=true | optimizer=sgd",
