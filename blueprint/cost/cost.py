@@ -33,8 +33,6 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
     length = _length(spec, written, length, batch)
     model = memory.cast(build_plan(written, device="meta"), spec.trainer.precision)
     freeze(model, spec)
-    # Which layers are frozen is said by their numbers, so that a few cannot stand for all.
-    whole = bool(spec.freeze)
     unknown: dict[str, str] = {}
 
     def known(names: tuple[str, ...], find: Callable[[], T]) -> T | None:
@@ -53,7 +51,7 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
 
     work = at_length(
         ("flops_forward", "flops_attention", "flops_training", "flops_per_token"),
-        lambda n: measured(written, lambda part: flops.operations(part, n, batch, spec), whole),
+        lambda n: measured(written, lambda part: flops.operations(part, n, batch, spec), bool(spec.freeze)),
     )
     step = at_length(("memory.activations", "memory.training"), lambda n: _activations(spec, written, n, batch))
     state = known(("memory.optimizer", "memory.training"), lambda: memory.optimizer_state(spec, model, written))
@@ -83,7 +81,9 @@ def _activations(spec: Spec, written: Plan, length: int, batch: int) -> dict[str
     def under(objective: memory.Loss) -> Callable[[Plan], dict[str, int]]:
         return lambda part: memory.activations(spec, part, length, batch, objective)
 
-    return measured(written, under(trial_loss(spec, written.site)), bool(spec.freeze), under(memory.plain_loss))
+    # Which layers are frozen or computed again is said by their numbers: then a few cannot stand for all.
+    whole = bool(spec.freeze) or (spec.recompute is not None and spec.recompute.every > 1)
+    return measured(written, under(trial_loss(spec, written.site)), whole, under(memory.plain_loss))
 
 
 def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | None:

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 from blueprint.model.build import build_plan, with_hook
 from blueprint.model.inputs import given_of
+from blueprint.model.recompute import recompute
 from blueprint.model.trial import trial_batch
 from blueprint.model.weights import freeze, trained
 from blueprint.ops.cross_entropy import few_chunks
@@ -78,6 +79,7 @@ def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss
         model = plan.model.build(plan.site)(plan).train()
         _retype(model, dtypes)
         freeze(model, spec)
+        recompute(model, spec.recompute)
         inputs = trial_batch(plan, batch, length)
         with Ledger(model) as ledger:
             with computing(spec.trainer.precision), few_chunks():

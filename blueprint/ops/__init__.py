@@ -10,6 +10,7 @@ from blueprint.ops.linear import Embedding, Linear
 from blueprint.ops.memory import Memory, MemoryState
 from blueprint.ops.meter import Meter
 from blueprint.ops.optimizer import Stepping, Together, running
+from blueprint.ops.recompute import recomputed, recomputing
 from blueprint.ops.rotary import angles, rotate
 from blueprint.ops.routing import Routing, counts
 from blueprint.ops.stacked import run_stacked, stack
@@ -40,6 +41,8 @@ __all__ = [
     "dispatch",
     "merge_terms",
     "parameter_groups",
+    "recomputed",
+    "recomputing",
     "rotate",
     "run_stacked",
     "running",

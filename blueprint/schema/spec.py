@@ -107,6 +107,16 @@ class Checkpoints(Section):
     """How many of the newest checkpoints stay."""
 
 
+class Recompute(Section):
+    """Parts that are computed a second time when their gradients are due, in place of keeping what they computed
+    (Chen et al., 2016): less memory, more time, the same numbers."""
+
+    part: Literal["block", "attention", "feed_forward"] = "block"
+    """What of a layer is computed again: all of it, or one of its parts."""
+    every: PositiveInt = 1
+    """Of which layers: of all, or of every second, third, … from the first on."""
+
+
 class Ema(Section):
     """An exponential moving average of the weights, kept beside them while they learn."""
 
@@ -180,6 +190,8 @@ class Spec(Pairing):
     freeze: list[str] = []
     """Parts that do not learn: how the names of their weights begin (`embedding`, `layers.0`), with `*` for any letters
     of a step (`layers.*.attention`) and `**` for any number of steps (`**.bias`)."""
+    recompute: Recompute | None = None
+    """Computing again in place of keeping, to save memory."""
     ema: Ema | None = None
     """An average of the weights beside them: often the better model."""
     checkpoint: Checkpoints = Checkpoints()

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from blueprint.model.build import build_plan
 from blueprint.model.initialise import name_seed
+from blueprint.model.recompute import recompute
 from blueprint.model.weights import freeze, trained
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
@@ -83,6 +84,7 @@ class BlueprintModule(pl.LightningModule):
             self.model.spec = self.spec  # type: ignore[assignment]
             self.model.to(wanted)
             freeze(self.model, self.spec)
+            recompute(self.model, self.spec.recompute)
             # What is wrong with the optimizer's groups shows now.
             trained(self.model, self.spec)
             self.average = None if self.spec.ema is None else Average(self.spec.ema, self.model)

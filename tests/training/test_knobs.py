@@ -157,6 +157,8 @@ SOURCES = {
 PLAIN: dict[str, dict[str, Any]] = {"reversal": {}, "image_folder": {"path": "images"}, "bad_rows": {"path": "bad.tsv"}}
 ELSEWHERE = {
     *SOURCES,
+    # What they change is memory and time alone: tests/training/test_recompute.py.
+    *("recompute", "recompute.part", "recompute.every"),
     "start.from",
     "start.parts",
     "start.strict",
