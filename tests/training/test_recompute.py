@@ -21,7 +21,7 @@ from tests.training.watching import Trace, assert_same_run
 
 EXPERTS = (
     "model.block.feed_forward={type: experts, experts: 4, router: {type: noisy_top_k, k: 2}, "
-    "capacity: {factor: 1.0}, balance: [{type: expert, over: batch}, {type: importance}]}"
+    "capacity: {factor: 1.0, spared: 0.4}, balance: [{type: expert, over: layers, weight: 0.5}, {type: importance}]}"
 )
 MODELS: dict[str, tuple[str, ...]] = {
     "dense": ("model.block.attention.dropout=0.2", "model.block.attention.mask={type: sliding, window: 4}"),
