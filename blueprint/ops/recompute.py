@@ -19,7 +19,8 @@ _AGAIN: ContextVar[bool] = ContextVar("again", default=False)
 
 def recomputing() -> bool:
     """Whether what runs now has run before, for its gradients: what counts batches must not count this one."""
-    return _AGAIN.get()
+    # What is compiled is never computed again so, and a compiler cannot read the variable.
+    return not torch.compiler.is_compiling() and _AGAIN.get()
 
 
 @contextmanager

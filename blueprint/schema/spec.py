@@ -192,6 +192,9 @@ class Spec(Pairing):
     of a step (`layers.*.attention`) and `**` for any number of steps (`**.bias`)."""
     recompute: Recompute | None = None
     """Computing again in place of keeping, to save memory."""
+    compile: bool = False
+    """Whether torch compiles the layers' blocks while training: faster steps after a slow start. Numbers agree to
+    rounding, and dropout draws others."""
     ema: Ema | None = None
     """An average of the weights beside them: often the better model."""
     checkpoint: Checkpoints = Checkpoints()
@@ -293,6 +296,13 @@ class Spec(Pairing):
             yield Fault(
                 f"{warmup} warm-up steps do not fit into {trainer.max_steps} training steps", "schedule.warmup_steps"
             )
+
+    @rule("compile", "recompute")
+    def _compiled_as_a_whole(compile: bool, recompute: Recompute | None) -> Faults:
+        if compile and recompute is not None:
+            message = "a block that is compiled cannot be computed again part by part"
+            return Fault(message, "compile", "leave out `compile` to save memory, `recompute` to save time")
+        return None
 
     @rule("ema", "trainer")
     def _average_begins(ema: Ema | None, trainer: Trainer) -> Faults:

@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from blueprint.model.build import build_plan
 from blueprint.model.initialise import name_seed
+from blueprint.model.layers import blocks_of
 from blueprint.model.recompute import recompute
 from blueprint.model.weights import freeze, trained
 from blueprint.plan import Plan, plan
@@ -85,6 +86,9 @@ class BlueprintModule(pl.LightningModule):
             self.model.to(wanted)
             freeze(self.model, self.spec)
             recompute(self.model, self.spec.recompute)
+            # In place, block by block: names stay as they are, and equal blocks are compiled once.
+            for _, block in blocks_of(self.model) if self.spec.compile else ():
+                block.compile()
             # What is wrong with the optimizer's groups shows now.
             trained(self.model, self.spec)
             self.average = None if self.spec.ema is None else Average(self.spec.ema, self.model)

@@ -159,6 +159,8 @@ ELSEWHERE = {
     *SOURCES,
     # What they change is memory and time alone: tests/training/test_recompute.py.
     *("recompute", "recompute.part", "recompute.every"),
+    # tests/training/test_compile.py.
+    "compile",
     "start.from",
     "start.parts",
     "start.strict",
