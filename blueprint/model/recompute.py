@@ -8,7 +8,7 @@ from torch import nn
 
 from blueprint.model.layers import blocks_of, kind_of
 from blueprint.ops import recomputed
-from blueprint.schema.spec import Recompute
+from blueprint.schema.learning import Recompute
 
 
 def recompute(model: nn.Module, said: Recompute | None) -> None:

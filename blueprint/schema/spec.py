@@ -14,6 +14,7 @@ from blueprint.component import Component, Fault, Faults, Section, rule, slot
 from blueprint.kinds import Objective, Optimizer, Schedule, Tokenizer
 from blueprint.schema import encoder_decoder, towers  # noqa: F401  (they register their types)
 from blueprint.schema.data import Data
+from blueprint.schema.learning import Ema, Recompute
 from blueprint.schema.model import Model
 from blueprint.schema.pairing import Pairing
 from blueprint.schema.shape import fields
@@ -105,29 +106,6 @@ class Checkpoints(Section):
     """Optimizer steps between checkpoints; the end of the run is always saved."""
     keep: PositiveInt = 2
     """How many of the newest checkpoints stay."""
-
-
-class Recompute(Section):
-    """Parts that are computed a second time when their gradients are due, in place of keeping what they computed
-    (Chen et al., 2016): less memory, more time, the same numbers."""
-
-    part: Literal["block", "attention", "feed_forward"] = "block"
-    """What of a layer is computed again: all of it, or one of its parts."""
-    every: PositiveInt = 1
-    """Of which layers: of all, or of every second, third, … from the first on."""
-
-
-class Ema(Section):
-    """An exponential moving average of the weights, kept beside them while they learn."""
-
-    decay: Fraction = 0.999
-    """Share of the average that stays at each update; the rest is the weights as they are then."""
-    every_n_steps: PositiveInt = 1
-    """Optimizer steps between updates."""
-    begin: NonNegativeInt = 0
-    """Optimizer steps after which it begins, from the weights of that time."""
-    validation: Literal["averaged", "trained"] = "averaged"
-    """Which weights the run's validations measure."""
 
 
 class Samples(Section):

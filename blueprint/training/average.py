@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from blueprint.schema.spec import Ema
+from blueprint.schema.learning import Ema
 
 
 class Average:

@@ -9,7 +9,7 @@ import torch
 
 import blueprint as bp
 from blueprint.diagnosis import SpecError
-from blueprint.schema.spec import Ema
+from blueprint.schema.learning import Ema
 from blueprint.training.average import Average
 from blueprint.training.checkpoint import AVERAGED, listing, read
 from blueprint.training.error import RestoreError

@@ -13,7 +13,7 @@ from blueprint.cost import memory
 from blueprint.model.recompute import recompute
 from blueprint.model.trial import trial_batch, trial_loss
 from blueprint.ops import recomputing
-from blueprint.schema.spec import Recompute
+from blueprint.schema.learning import Recompute
 from blueprint.training import statistics
 from blueprint.training.run import fit, resume
 from tests.training.conftest import PAIRS, MakeSpec
