@@ -16,9 +16,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from blueprint.component import Component, Faults, Site
+from pydantic import Field, PositiveFloat
+
+from blueprint.component import Component, Fault, Faults, Section, Site, rule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -436,10 +438,35 @@ class Stage(Component, kind="stage"):
         return json.dumps([self.version, self.to_plain()])
 
 
+class WeightGroup(Section):
+    """Weights of which an optimizer is told something else than of the others."""
+
+    parts: Annotated[list[str], Field(min_length=1)]
+    """How the names of its weights begin (`embedding`, `layers.0`); `*` stands for any letters of a step
+    (`layers.*.attention`), `**` for any number of steps (`**.router`). The first group that names a weight has it."""
+    lr: PositiveFloat | None = None
+    """Their learning rate, in place of the optimizer's."""
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    """Their weight decay, in place of the optimizer's; vectors never decay."""
+
+    @rule("lr", "weight_decay", "parts")
+    def _says_something(lr: float | None, weight_decay: float | None, parts: list[str]) -> Faults:
+        if lr is None and weight_decay is None:
+            return Fault("the group changes nothing", "parts", "say its `lr` or its `weight_decay`")
+        return None
+
+
 class Optimizer(Component, kind="optimizer"):
-    """What moves the weights. `build(at)` returns `make(named_parameters) -> torch.optim.Optimizer`."""
+    """What moves the weights. Object: `(weights) -> torch.optim.Optimizer`, of the parameters that learn.
+
+    Each of the `weights` (`blueprint.ops.Weight`) tells its name, its role, and the `lr` and `weight_decay` that are
+    said of it alone; `blueprint.ops.parameter_groups` makes torch's groups of them.
+    """
 
     formulas: ClassVar[bool] = False
+
+    groups: list[WeightGroup] = []
+    """Parts of the model that learn at a rate of their own, or decay otherwise."""
 
 
 class Schedule(Component, kind="schedule"):

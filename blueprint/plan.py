@@ -122,7 +122,7 @@ def plan(spec: Spec) -> Plan:
                 # Judged at the first layer that uses it, an expression of the layer may still fail in another.
                 steps = ("model", sites[side].path, layer.variant)
                 faults = part_faults(layer.block, layer.site, ".".join(filter(None, steps)))
-                raise SpecError([_placed(spec, fault) for fault in faults]) from error
+                raise SpecError([placed(spec, fault) for fault in faults]) from error
             # Equal layers are one object, so that whoever walks the plan can do the work once.
             block = seen.setdefault(repr(described(block)), block)
             layers.append(PlanLayer(layer.variant, block, layer.site, layer.weights_of))
@@ -175,14 +175,14 @@ def described(part: Component, *, means: bool = True, defaults: bool = True, pas
     return out
 
 
-def _placed(spec: Spec, fault: Fault) -> Problem:
+def placed(spec: Spec, fault: Fault) -> Problem:
     """A fault as a problem at its place in the text, where the spec has one."""
     path = tuple((fault.at or "model").split("."))
     if spec.root is None:
-        return Problem("rule", fault.message, path, fix=fault.fix)
+        return Problem("rule", fault.message, path, suggestion=fault.suggestion, fix=fault.fix)
     node, entry, _ = find(spec.root, path)
     span = node.span if isinstance(node, Scalar) or entry is None else entry.span
-    return Problem("rule", fault.message, path, span, fix=fault.fix)
+    return Problem("rule", fault.message, path, span, fault.suggestion, fault.fix)
 
 
 def _walk(part: Component, site: Site) -> Iterator[tuple[str, Component, Site]]:

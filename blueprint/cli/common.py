@@ -17,6 +17,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text
 AllowPlugins = Annotated[
     bool, typer.Option("--allow-plugins", help="Load the plugins that the spec names. They are code: know them first.")
 ]
+Averaged = Annotated[
+    bool, typer.Option("--averaged", help="Take the average of the weights, where the run keeps one (`ema`).")
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", "-s", metavar="KEY=VALUE", help="Change a value of the spec; repeatable.")
 ]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from blueprint.cli.common import AllowPlugins, AsJson, RunPath, emit
+from blueprint.cli.common import AllowPlugins, AsJson, Averaged, RunPath, emit
 from blueprint.cli.table import table
 
 
@@ -15,6 +15,7 @@ def command(
     limit: Annotated[int | None, typer.Option(min=1, help="Batches at most; all of them, if not given.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a batch.")] = None,
     device: Annotated[str, typer.Option(help="Where to compute, such as cuda.")] = "cpu",
+    averaged: Averaged = False,
     allow_plugins: AllowPlugins = False,
     json: AsJson = False,
 ) -> None:
@@ -22,7 +23,13 @@ def command(
     from blueprint.training.evaluate import evaluate
 
     found = evaluate(
-        run, limit=limit, batch_size=batch_size, device=device, allow_plugins=allow_plugins, progress=not json
+        run,
+        limit=limit,
+        batch_size=batch_size,
+        device=device,
+        weights="averaged" if averaged else "trained",
+        allow_plugins=allow_plugins,
+        progress=not json,
     )
     if json:
         emit(found)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from blueprint.cli.common import AllowPlugins, AsJson, Mistake, RunPath, emit
+from blueprint.cli.common import AllowPlugins, AsJson, Averaged, Mistake, RunPath, emit
 
 if TYPE_CHECKING:
     from blueprint.schema.spec import Spec
@@ -55,6 +55,7 @@ def command(
         int | None, typer.Option(help="The id that a target begins with, where the objective does not say.")
     ] = None,
     device: Annotated[str, typer.Option(help="Where to compute, such as cuda.")] = "cpu",
+    averaged: Averaged = False,
     allow_plugins: AllowPlugins = False,
     json: AsJson = False,
 ) -> None:
@@ -82,7 +83,7 @@ def command(
         raise Mistake("beam search draws nothing: --temperature would do nothing")
     if beams > 1 and stop:
         raise Mistake("--stop ends a text as it is drawn: beam search draws none")
-    model = restore(run, device=device, allow_plugins=allow_plugins)
+    model = restore(run, device=device, weights="averaged" if averaged else "trained", allow_plugins=allow_plugins)
     tokenizer = cast("Spec", model.spec).tokenizer
     if tokenizer is None:
         raise Mistake(f"{run} has no tokenizer: its model reads ids, not text")

@@ -12,6 +12,7 @@ from blueprint.cost.reduce import measured
 from blueprint.cost.report import Cost, Memory
 from blueprint.model.build import build_plan
 from blueprint.model.trial import trial_loss
+from blueprint.model.weights import freeze
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 
@@ -31,6 +32,7 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
     written = plan(spec)
     length = _length(spec, written, length, batch)
     model = memory.cast(build_plan(written, device="meta"), spec.trainer.precision)
+    freeze(model, spec)
     unknown: dict[str, str] = {}
 
     def known(names: tuple[str, ...], find: Callable[[], T]) -> T | None:
@@ -49,12 +51,12 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
 
     work = at_length(
         ("flops_forward", "flops_attention", "flops_training", "flops_per_token"),
-        lambda n: measured(written, lambda part: flops.operations(part, n, batch)),
+        lambda n: measured(written, lambda part: flops.operations(part, n, batch, spec), bool(spec.freeze)),
     )
     step = at_length(("memory.activations", "memory.training"), lambda n: _activations(spec, written, n, batch))
     state = known(("memory.optimizer", "memory.training"), lambda: memory.optimizer_state(spec, model, written))
     held, gradients = memory.weights(model)
-    one_more, whole = _cache(model, length, batch, unknown, known)
+    one_more, cache = _cache(model, length, batch, unknown, known)
     return Cost(
         name=written.name,
         length=length,
@@ -68,8 +70,8 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
         flops_attention=work.get("attention"),
         flops_training=work.get("training"),
         cache_bytes_per_token=one_more,
-        cache_bytes=whole,
-        memory=Memory(held, gradients, state, step.get("activations")),
+        cache_bytes=cache,
+        memory=Memory(held, gradients, state, step.get("activations"), memory.averages(spec, model)),
         unknown=unknown,
         tokens=_tokens(written, length),
     )
@@ -79,7 +81,9 @@ def _activations(spec: Spec, written: Plan, length: int, batch: int) -> dict[str
     def under(objective: memory.Loss) -> Callable[[Plan], dict[str, int]]:
         return lambda part: memory.activations(spec, part, length, batch, objective)
 
-    return measured(written, under(trial_loss(spec, written.site)), slope=under(memory.plain_loss))
+    # Which layers are frozen or computed again is said by their numbers: then a few cannot stand for all.
+    whole = bool(spec.freeze) or (spec.recompute is not None and spec.recompute.every > 1)
+    return measured(written, under(trial_loss(spec, written.site)), whole, under(memory.plain_loss))
 
 
 def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | None:

@@ -6,17 +6,22 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from blueprint.model.build import build_plan
 from blueprint.model.inputs import sample_inputs
+from blueprint.model.weights import freeze
 from blueprint.ops import Meter
 from blueprint.plan import Plan
+from blueprint.schema.spec import Spec
 
 
-def operations(plan: Plan, length: int, batch: int) -> dict[str, int]:
-    """`forward`, of which `attention`, and `training` (forward and backward) for one batch.
+def operations(plan: Plan, length: int, batch: int, spec: Spec | None = None) -> dict[str, int]:
+    """`forward`, of which `attention`, and `training` (forward and backward) for one batch; of parts that the spec
+    freezes there is no backward that they alone need.
 
     Attention tells of its own work (`blueprint.ops.Meter`), torch's counter of all other products. Attention's backward
     counts twice its forward: two products for each of its two.
     """
     model = build_plan(plan, device="meta").train()
+    if spec is not None:
+        freeze(model, spec)
     inputs = sample_inputs(plan, batch, length, device="meta")
     with Meter() as meter, FlopCounterMode(display=False) as counter:
         out = model(**inputs)

@@ -16,7 +16,9 @@ from torch.utils._pytree import tree_leaves
 
 from blueprint.model.build import build_plan, with_hook
 from blueprint.model.inputs import given_of
+from blueprint.model.recompute import recompute
 from blueprint.model.trial import trial_batch
+from blueprint.model.weights import freeze, trained
 from blueprint.ops.cross_entropy import few_chunks
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
@@ -45,13 +47,19 @@ def weights(model: nn.Module) -> tuple[int, int]:
 
 def optimizer_state(spec: Spec, model: nn.Module, plan: Plan) -> int:
     """Bytes the spec's optimizer keeps after a step, by taking one on the meta device."""
-    optimizer = spec.optimizer.build(plan.site)(model.named_parameters())
+    optimizer = spec.optimizer.build(plan.site)(trained(model, spec))
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
     optimizer.step()
     model.zero_grad(set_to_none=True)
     kept = tree_leaves([optimizer.state[parameter] for parameter in model.parameters()])
     return sum(each.nbytes for each in kept if isinstance(each, Tensor))
+
+
+def averages(spec: Spec, model: nn.Module) -> int:
+    """Bytes of the means of the weights that learn, in float32 at least, where the spec keeps them."""
+    learned = [each for each in model.parameters() if each.requires_grad and spec.ema is not None]
+    return sum(each.numel() * max(each.element_size(), torch.float32.itemsize) for each in learned)
 
 
 Loss = Callable[[Any, dict[str, Tensor]], tuple[Tensor, Any]]
@@ -70,6 +78,8 @@ def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss
     with FakeTensorMode(allow_non_fake_inputs=True), torch.random.fork_rng(devices=()):
         model = plan.model.build(plan.site)(plan).train()
         _retype(model, dtypes)
+        freeze(model, spec)
+        recompute(model, spec.recompute)
         inputs = trial_batch(plan, batch, length)
         with Ledger(model) as ledger:
             with computing(spec.trainer.precision), few_chunks():
@@ -112,7 +122,7 @@ class Ledger(TorchDispatchMode):
         self.alive: dict[int, int] = {}  # storage address → serial
         self.watched: list[weakref.ref[Any]] = []
         self.outside = {self._address(each) for each in (*model.parameters(), *model.buffers())}
-        for parameter in model.parameters():
+        for parameter in filter(lambda each: each.requires_grad, model.parameters()):
             parameter.register_post_accumulate_grad_hook(self._accumulated)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -17,8 +17,8 @@ Layer = tuple[str, int]
 """A side and the index of a layer in its stack."""
 
 
-def measured(plan: Plan, measure: Measure, slope: Measure | None = None) -> Figures:
-    """What `measure` would give for the whole plan, from as few layers as tell it.
+def measured(plan: Plan, measure: Measure, whole: bool = False, slope: Measure | None = None) -> Figures:
+    """What `measure` would give for the whole plan, from as few layers as tell it, or from the `whole` plan.
 
     `slope` may stand in for it where only the difference that a layer makes is asked, if it is quicker.
     """
@@ -26,7 +26,7 @@ def measured(plan: Plan, measure: Measure, slope: Measure | None = None) -> Figu
     kinds = _kinds(plan)
     repeated = [layers for layers in kinds if len(layers) > 1]
     # With many kinds of layers the whole model is the shorter way, and needs no arithmetic.
-    if len(kinds) + len(repeated) * (len(kinds) + 1) >= sum(map(len, kinds)):
+    if whole or len(kinds) + len(repeated) * (len(kinds) + 1) >= sum(map(len, kinds)):
         return measure(plan)
     first = [layers[0] for layers in kinds]
     start = measure(_only(plan, first))

@@ -51,17 +51,19 @@ class Layers:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one training step on one device; `activations` is the most a step holds beyond the other three."""
+    """Bytes of one training step on one device; `activations` is the most a step holds beyond the others, `averages`
+    what the means of the weights take (`ema`)."""
 
     weights: int
     gradients: int
     optimizer: int | None
     activations: int | None
+    averages: int = 0
 
     @property
     def training(self) -> int | None:
         """All together: the gradients of the step before still stand while the next forward runs."""
-        parts = (self.weights, self.gradients, self.optimizer, self.activations)
+        parts = (self.weights, self.gradients, self.optimizer, self.activations, self.averages)
         return None if None in parts else sum(part for part in parts if part is not None)
 
     def to_plain(self) -> dict[str, Any]:
@@ -71,6 +73,7 @@ class Memory:
             "gradients": self.gradients,
             "optimizer": self.optimizer,
             "activations": self.activations,
+            "averages": self.averages,
             "training": self.training,
         }
 
@@ -183,6 +186,8 @@ class Cost:
 
     def _memory_rows(self) -> Iterator[tuple[str, str, str]]:
         for name, number in self.memory.to_plain().items():
+            if name == "averages" and not number:
+                continue
             yield ("total" if name == "training" else name), _said(number, size), ""
 
     def _format_rows(self) -> Iterator[tuple[str, str, str]]:

@@ -5,7 +5,7 @@ B batch, T tokens, D model width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -34,3 +34,17 @@ def through(
         if found:
             merge_terms(terms, found)
     return x_BTD, terms
+
+
+def blocks_of(model: nn.Module) -> Iterator[tuple[int, nn.Module]]:
+    """The blocks of every stack of a model, each once, with its place in its stack."""
+    for name, module in model.named_modules():
+        last = name.rpartition(".")[2]
+        if kind_of(module) == "block" and last.isdigit():
+            yield int(last), module
+
+
+def kind_of(module: nn.Module) -> str | None:
+    """The kind of the component that a module was built by."""
+    part = getattr(module, "blueprint_part", None)
+    return None if part is None else part[0]

@@ -9,11 +9,14 @@ from blueprint.ops.keys import Keys
 from blueprint.ops.linear import Embedding, Linear
 from blueprint.ops.memory import Memory, MemoryState
 from blueprint.ops.meter import Meter
+from blueprint.ops.optimizer import Stepping, Together, running
+from blueprint.ops.recompute import recomputed, recomputing
 from blueprint.ops.rotary import angles, rotate
 from blueprint.ops.routing import Routing, counts, wide
 from blueprint.ops.stacked import run_stacked, stack
 from blueprint.ops.state import KVState, State, steady
 from blueprint.ops.terms import merge_terms, with_losses
+from blueprint.ops.weight import Weight, parameter_groups
 
 __all__ = [
     "Embedding",
@@ -28,14 +31,21 @@ __all__ = [
     "Meter",
     "Routing",
     "State",
+    "Stepping",
+    "Together",
+    "Weight",
     "angles",
     "attend",
     "counts",
     "cross_entropy",
     "dispatch",
     "merge_terms",
+    "parameter_groups",
+    "recomputed",
+    "recomputing",
     "rotate",
     "run_stacked",
+    "running",
     "stack",
     "steady",
     "wide",

@@ -75,9 +75,11 @@ class _Collect(torch.autograd.Function):
         """A row's gradient is its token's, weighted; a weight's is the product of both."""
         rows: Rows = ctx.rows
         (g_ND,) = grads
-        if not ctx.saved_tensors:
+        # Asked for once: what is recomputed may not be asked for again.
+        saved = ctx.saved_tensors
+        if not saved:
             return rows.spread(g_ND), None, None
-        y_RD, weight_P = ctx.saved_tensors
+        y_RD, weight_P = saved
         weight_R1 = weight_P.new_zeros(len(y_RD), 1).index_copy(0, rows.row_P, weight_P[:, None])
         if torch.is_grad_enabled():  # these gradients are to have gradients
             g_RD = rows.spread(g_ND)

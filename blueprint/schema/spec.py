@@ -14,6 +14,7 @@ from blueprint.component import Component, Fault, Faults, Section, rule, slot
 from blueprint.kinds import Objective, Optimizer, Schedule, Tokenizer
 from blueprint.schema import encoder_decoder, towers  # noqa: F401  (they register their types)
 from blueprint.schema.data import Data
+from blueprint.schema.learning import Ema, Recompute
 from blueprint.schema.model import Model
 from blueprint.schema.pairing import Pairing
 from blueprint.schema.shape import fields
@@ -164,6 +165,16 @@ class Spec(Pairing):
     """Which parts stay in float32 under 16-bit precision; null means all that the policy knows."""
     start: Start | None = None
     """Weights to begin from."""
+    freeze: list[str] = []
+    """Parts that do not learn: how the names of their weights begin (`embedding`, `layers.0`), with `*` for any letters
+    of a step (`layers.*.attention`) and `**` for any number of steps (`**.bias`)."""
+    recompute: Recompute | None = None
+    """Computing again in place of keeping, to save memory."""
+    compile: bool = False
+    """Whether torch compiles the layers' blocks while training: faster steps after a slow start. Numbers agree to
+    rounding, and dropout draws others."""
+    ema: Ema | None = None
+    """An average of the weights beside them: often the better model."""
     checkpoint: Checkpoints = Checkpoints()
     """When a run is saved."""
     sample: Samples | None = Samples()
@@ -264,6 +275,20 @@ class Spec(Pairing):
             yield Fault(
                 f"{warmup} warm-up steps do not fit into {trainer.max_steps} training steps", "schedule.warmup_steps"
             )
+
+    @rule("compile", "recompute")
+    def _compiled_as_a_whole(compile: bool, recompute: Recompute | None) -> Faults:
+        if compile and recompute is not None:
+            message = "a block that is compiled cannot be computed again part by part"
+            return Fault(message, "compile", "leave out `compile` to save memory, `recompute` to save time")
+        return None
+
+    @rule("ema", "trainer")
+    def _average_begins(ema: Ema | None, trainer: Trainer) -> Faults:
+        if ema is None or trainer.max_steps is None or ema.begin + ema.every_n_steps <= trainer.max_steps:
+            return None
+        message = f"nothing is averaged within {trainer.max_steps} training steps"
+        return Fault(message, "ema", "begin earlier, update more often, or train longer")
 
     @rule("precision", "trainer")
     def _policy_has_effect(policy: PrecisionPolicy | None, trainer: Trainer) -> Faults:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import dataclasses
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -255,8 +256,10 @@ def _factor_is_finite_and_not_negative(case: Case) -> None:
 def _a_step_moves_every_parameter_downhill(case: Case) -> None:
     import torch
 
+    from blueprint.model.weights import weights_of
+
     model = copy.deepcopy(case.model).train()
-    optimizer = case.spec.optimizer.build(case.spec.model.site())(list(model.named_parameters()))
+    optimizer = case.spec.optimizer.build(case.spec.model.site())(weights_of(model))
     before = [parameter.detach().clone() for parameter in model.parameters()]
     losses = []
     for _ in range(5):
@@ -268,6 +271,33 @@ def _a_step_moves_every_parameter_downhill(case: Case) -> None:
     assert losses[-1] < losses[0], f"the loss goes from {losses[0]} to {losses[-1]}"
     still = [n for (n, p), b in zip(model.named_parameters(), before, strict=True) if torch.equal(p, b)]
     assert not still, f"the optimizer leaves {', '.join(still)} as they were"
+
+
+def _what_is_said_of_one_weight_holds(case: Case) -> None:
+    import torch
+
+    from blueprint.model.weights import weights_of
+
+    def stepped(**said: Any) -> tuple[list[str], Any]:
+        """The names of the weights of which something is said, and the model after a step."""
+        model = copy.deepcopy(case.model).train()
+        weights = weights_of(model)
+        some = [each for role in ("linear", "head", "embedding", "residual") for each in weights if each.role == role]
+        chosen = {role: next(each for each in some if each.role == role).name for role in {each.role for each in some}}
+        told = [dataclasses.replace(each, **said) if each.name in chosen.values() else each for each in weights]
+        optimizer = case.spec.optimizer.build(case.spec.model.site())(told)
+        model(**case.inputs()).logits.float().square().mean().backward()
+        optimizer.step()
+        return list(chosen.values()), model.state_dict()
+
+    before, (_, plain) = case.model.state_dict(), stepped()
+    names, still = stepped(lr=1e-30)
+    _, decayed = stepped(weight_decay=0.9)
+    for name in names:
+        assert torch.equal(still[name], before[name]), f"{name} moves at a learning rate of 1e-30 of its own"
+        assert not torch.equal(decayed[name], plain[name]), f"a weight_decay of its own does nothing to {name}"
+    others = [name for name in before if name not in names]
+    assert all(torch.equal(still[name], plain[name]) for name in others), "what is said of one weight changes others"
 
 
 def _loss_is_finite_and_teaches_every_parameter(case: Case) -> None:
@@ -377,7 +407,11 @@ MODEL: tuple[Check, ...] = (
 #: What kinds promise that are not just any part of the model.
 CHECKS: dict[str, tuple[Check, ...]] = {
     "schedule": (_spec_round_trip, _factor_is_finite_and_not_negative),
-    "optimizer": (_spec_round_trip, _a_step_moves_every_parameter_downhill),
+    "optimizer": (
+        _spec_round_trip,
+        _a_step_moves_every_parameter_downhill,
+        _what_is_said_of_one_weight_holds,
+    ),
     "objective": (_spec_round_trip, _loss_is_finite_and_teaches_every_parameter),
     "tokenizer": (_spec_round_trip, _text_comes_back, _learns_the_same_twice),
     "source": (),

@@ -18,6 +18,9 @@ import torch
 from blueprint.files import atomic_path, sha256_file, write_atomic
 from blueprint.training.error import RestoreError
 
+#: Where a checkpoint holds the averaged weights, by the model's names for them.
+AVERAGED = "averaged"
+
 _NAME = re.compile(r"step=(\d+)\.ckpt")
 _LEFTOVER = re.compile(r"\.[0-9a-f]{12}\.(?:step=\d+\.ckpt|.+\.sha256)")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 
@@ -24,6 +24,7 @@ def evaluate(
     limit: int | None = None,
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
+    weights: Literal["trained", "averaged"] = "trained",
     cache: Path | None = None,
     allow_plugins: bool = False,
     progress: bool = False,
@@ -34,7 +35,7 @@ def evaluate(
     further `scores`; for running text also `bits_per_byte`, and the unigram baseline of the same split. Raises
     `RestoreError`, `TrainError`, `DataError`.
     """
-    model = restore(run, device=device, allow_plugins=allow_plugins)
+    model = restore(run, device=device, weights=weights, allow_plugins=allow_plugins)
     spec, plan = cast(Spec, model.spec), cast(Plan, model.plan)
     if spec.objective is None:
         raise TrainError("the spec has no `objective`: nothing says what a good answer is")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any, cast
 
 import lightning.pytorch as pl
@@ -14,8 +15,13 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from blueprint.model.build import build_plan
 from blueprint.model.initialise import name_seed
+from blueprint.model.layers import blocks_of
+from blueprint.model.recompute import recompute
+from blueprint.model.weights import freeze, trained
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
+from blueprint.training.average import Average
+from blueprint.training.checkpoint import AVERAGED
 from blueprint.training.counts import processed
 from blueprint.training.error import NonFinite, TrainError
 from blueprint.training.folder import plain_spec
@@ -62,6 +68,9 @@ class BlueprintModule(pl.LightningModule):
         self.settled: dict[str, dict[str, Tensor]] = {}
         #: What is measured on held-out batches besides the loss, by name.
         self._scores: dict[str, Any] = {}
+        #: The mean of the weights beside them, where the spec asks for one.
+        self.average: Average | None = None
+        self._measured = ExitStack()
 
     def configure_model(self) -> None:
         """Build the model, seeded by the spec; calling it again changes nothing."""
@@ -75,6 +84,14 @@ class BlueprintModule(pl.LightningModule):
                 torch.set_default_dtype(wanted)
             self.model.spec = self.spec  # type: ignore[assignment]
             self.model.to(wanted)
+            freeze(self.model, self.spec)
+            recompute(self.model, self.spec.recompute)
+            # In place, block by block: names stay as they are, and equal blocks are compiled once.
+            for _, block in blocks_of(self.model) if self.spec.compile else ():
+                block.compile()
+            # What is wrong with the optimizer's groups shows now.
+            trained(self.model, self.spec)
+            self.average = None if self.spec.ema is None else Average(self.spec.ema, self.model)
 
     def require_model(self) -> nn.Module:
         """The model, built if it was not yet."""
@@ -88,7 +105,7 @@ class BlueprintModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """The spec's optimizer, and its schedule by optimizer step."""
-        optimizer = self.spec.optimizer.build(self.plan.site)(self.require_model().named_parameters())
+        optimizer = self.spec.optimizer.build(self.plan.site)(trained(self.require_model(), self.spec))
         total = self.total_steps or int(self.trainer.estimated_stepping_batches)
         schedule = self.spec.schedule
         scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))
@@ -101,6 +118,8 @@ class BlueprintModule(pl.LightningModule):
             rates = zip(scheduler.optimizer.param_groups, scheduler.base_lrs, scheduler.lr_lambdas, strict=True)
             for group, base, factor in rates:
                 group["lr"] = base * factor(scheduler.last_epoch)
+        if self.average is not None and self.trainer.global_step == 0:
+            self.average.update(0)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed every generator from the run's seed and the batch's number alone, so that no history enters."""
@@ -167,8 +186,11 @@ class BlueprintModule(pl.LightningModule):
         )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take the step, then let every module that has something to `settle` do so."""
+        """Take the step, average, then let every module that has something to `settle` do so."""
         super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            # Lightning counts the step later.
+            self.average.update(self.trainer.global_step + 1)
         settling = (
             (name, module) for name, module in self.require_model().named_modules() if hasattr(module, "settle")
         )
@@ -180,7 +202,9 @@ class BlueprintModule(pl.LightningModule):
         return tensor.clone() if alone else cast(Tensor, self.trainer.strategy.reduce(tensor.clone(), reduce_op="sum"))
 
     def on_validation_epoch_start(self) -> None:
-        """Begin to count anew."""
+        """Begin to count anew, by the averaged weights where those are to be measured."""
+        if self.average is not None and self.average.said.validation == "averaged":
+            self._measured.enter_context(self.average.worn())
         self._held_out = []
         self._scores = {name: score.to(self.device) for name, score in scores(self.objective).items()}
 
@@ -195,6 +219,7 @@ class BlueprintModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean over all held-out tokens, of all processes."""
+        self._measured.close()
         total = torch.stack(self._held_out).sum(0)
         total = self.trainer.strategy.reduce(total, reduce_op="sum")
         nats = (total[0] / total[1]).float()
@@ -221,6 +246,14 @@ class BlueprintModule(pl.LightningModule):
             "plan_hash": self.plan.hash,
             "lock": self.lock,
         }
+        if self.average is not None and self.average.means:
+            checkpoint[AVERAGED] = self.average.means
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with the averages, too."""
+        self.configure_model()
+        if self.average is not None:
+            self.average.load(checkpoint.get(AVERAGED, {}))
 
     def _broken(self, what: str, places: list[Tensor]) -> NonFinite:
         describe = getattr(getattr(self.trainer, "datamodule", None), "describe", None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from blueprint.model.choose import within
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as files
 from blueprint.training.error import RestoreError
@@ -28,12 +29,20 @@ class Stored:
     state: dict[str, Tensor]
     spec: Mapping[str, Any] | Path | None
     step: int | None = None
+    averaged: dict[str, Tensor] = field(default_factory=dict)
 
 
-def restore(path: str | Path, *, device: torch.device | str = "cpu", allow_plugins: bool = False) -> nn.Module:
+def restore(
+    path: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    weights: Literal["trained", "averaged"] = "trained",
+    allow_plugins: bool = False,
+) -> nn.Module:
     """The model at `path`, in eval mode, its `spec` set: a run folder, a checkpoint, or a build or import folder.
 
-    A run folder gives its newest whole checkpoint. Raises `RestoreError` for what is missing, damaged, foreign, or
+    A run folder gives its newest whole checkpoint, of which `weights` chooses those that learned or their average
+    (`ema`). Raises `RestoreError` for what is missing, damaged, foreign, or
     holds code; `SpecError` where the spec needs a plugin that is neither loaded nor allowed.
     """
     from blueprint.model.face import build
@@ -44,11 +53,25 @@ def restore(path: str | Path, *, device: torch.device | str = "cpu", allow_plugi
     report = _fill(model, stored, "all")
     if not report.whole or report.unknown:
         raise RestoreError(f"{stored.path} does not fit its own spec:\n{report}")
+    if weights == "averaged":
+        _wear_averages(model, stored, spec)
     model.spec = spec  # type: ignore[assignment]
     model.trained_steps = stored.step  # type: ignore[assignment]
     model.restored_from = stored.path  # type: ignore[assignment]
     model.start_id = carried_start(stored.path)  # type: ignore[assignment]
     return model.to(device).eval()
+
+
+@torch.no_grad()
+def _wear_averages(model: nn.Module, stored: Stored, spec: Spec) -> None:
+    """Give the model the averaged weights for those that were averaged."""
+    if not stored.averaged:
+        why = "the run keeps none" if spec.ema is None else f"they begin after step {spec.ema.begin}"
+        fix = "train with `ema: {}`" if spec.ema is None else "take a later checkpoint"
+        raise RestoreError(f"{stored.path} holds no averaged weights: {why}\n  = fix: {fix}")
+    weights = dict(model.named_parameters())
+    for name, mean in stored.averaged.items():
+        weights[name].copy_(mean)
 
 
 def read_spec(path: str | Path, allow_plugins: bool = False) -> Spec:
@@ -143,7 +166,7 @@ def _checkpoint(path: Path, verify: bool = True) -> Stored:
         raise RestoreError(f"{path} is no checkpoint of Blueprint: it holds no spec")
     state = {name.removeprefix(_PREFIX): value for name, value in found["state_dict"].items() if _PREFIX in name}
     said = unpacked(ours["spec"], ours.get("files", {}))
-    return Stored(path, state, said, int(found.get("global_step", 0)))
+    return Stored(path, state, said, int(found.get("global_step", 0)), dict(found.get(files.AVERAGED, {})))
 
 
 def _safetensors(path: Path, spec: Path | None) -> Stored:
@@ -166,14 +189,14 @@ def _fill(model: nn.Module, stored: Stored, parts: str | Sequence[str]) -> Loade
         names.setdefault(id(tensor), []).append(name)
     chosen = None if parts == "all" else [parts] if isinstance(parts, str) else list(parts)
     for part in chosen or []:
-        if not any(_within(name, part) for name in own):
+        if not any(within(name, part) for name in own):
             tops = sorted({name.split(".")[0] for name in own})
             raise RestoreError(f"`start.parts`: no weight's name begins with `{part}` (there are: {', '.join(tops)})")
     for aliases in names.values():
         tensor = own[aliases[0]]
         held = [stored.state[name] for name in aliases if name in stored.state]
         source = held[0] if held else None
-        if chosen is not None and not any(_within(name, part) for name in aliases for part in chosen):
+        if chosen is not None and not any(within(name, part) for name in aliases for part in chosen):
             report.left_out.append(aliases[0])
         elif source is None:
             report.missing.append(aliases[0])
@@ -186,7 +209,3 @@ def _fill(model: nn.Module, stored: Stored, parts: str | Sequence[str]) -> Loade
             report.taken.append(aliases[0])
     report.unknown += [name for name in stored.state if name not in own]
     return report
-
-
-def _within(name: str, part: str) -> bool:
-    return name == part or name.startswith(f"{part}.")

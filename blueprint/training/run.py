@@ -292,6 +292,8 @@ def quiet() -> Iterator[None]:
             say(".*ended before the epoch ended.*")
             say(".*is smaller than the logging interval.*")
             say(".*GPU available but not used.*")
+            # The compiler looks through caches of pure functions, which is as well.
+            say(".*`functools.lru_cache`-wrapped function.*")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):

@@ -134,6 +134,7 @@ def compare(whole: Path, broken: Path, report: Report) -> Report:
         report.differences.append(f"batches that were never read: {sorted(missing)}")
     a, b = (checkpoints.read(checkpoints.listing(Layout(each).checkpoints)[-1]) for each in (whole, broken))
     report.weights = _same("weight", a["state_dict"], b["state_dict"], report)
+    _same("averaged weight", a.get(checkpoints.AVERAGED), b.get(checkpoints.AVERAGED), report)
     report.optimizer = _same("optimizer", a["optimizer_states"], b["optimizer_states"], report)
     _same("schedule", a["lr_schedulers"], b["lr_schedulers"], report)
     return report

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 import blueprint as bp
 from blueprint.component import MEMBERS, Site, register
 from blueprint.cost import Cost
-from blueprint.kinds import FeedForward
+from blueprint.kinds import FeedForward, Optimizer
+from blueprint.model.weights import weights_of
 from tests.conftest import ROOT
 
 from .conftest import FF, HEADS, KV, LAYERS, UNEVEN, VOCAB, D, spec
@@ -112,7 +113,7 @@ def test_the_cache_is_the_real_states(trainer: str, window: int | None, length: 
 def test_weights_and_optimizer_take_what_theirs_do(trainer: str, width: int) -> None:
     made = spec(trainer=trainer)
     model = bp.build(made).to(torch.float64 if width == 8 else torch.float32)
-    optimizer = made.optimizer.build(Site(D, D))(model.named_parameters())
+    optimizer = made.optimizer.build(Site(D, D))(weights_of(model))
     model(torch.zeros(1, 4, dtype=torch.int64)).logits.sum().backward()
     optimizer.step()
     held = sum(each.nbytes for state in optimizer.state.values() for each in state.values())
@@ -120,6 +121,26 @@ def test_weights_and_optimizer_take_what_theirs_do(trainer: str, width: int) -> 
     assert found.memory.weights == found.memory.gradients == found.parameters * width
     assert found.memory.optimizer == held
     assert held == pytest.approx(2 * found.parameters * width, rel=0.01)
+
+
+#: Numbers that an optimizer keeps of an (out, in) matrix.
+KEPT = {
+    "sgd": lambda d_out, d_in: d_out * d_in,
+    "lion": lambda d_out, d_in: d_out * d_in,
+    "muon": lambda d_out, d_in: d_out * d_in,
+    "adafactor": lambda d_out, d_in: d_out + d_in,
+}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_an_optimizer_keeps_what_its_paper_says(name: str) -> None:
+    found = bp.cost(spec().model_copy(update={"optimizer": Optimizer.of(name)}), 4)
+    layer = [(D, D), (D, D), *[(KV * HEAD, D)] * 2, (FF, D), (FF, D), (D, FF)]
+    matrices = LAYERS * sum(KEPT[name](*each) for each in layer)
+    # Muon moves tables and norms by AdamW, which keeps two numbers of each and counts its steps.
+    tables, norms = 2 * KEPT[name](VOCAB, D), (2 * LAYERS + 1) * D
+    others = 2 * (2 * VOCAB * D + norms) + 2 + 2 * LAYERS + 1 if name == "muon" else tables + norms
+    assert found.memory.optimizer == 4 * (matrices + others)
 
 
 def test_parts_kept_in_float32_are_counted_so() -> None:
@@ -235,7 +256,7 @@ def test_it_prints_as_a_table_and_as_json() -> None:
     assert (
         plain["memory"]["training"]
         == found.memory.training
-        == sum(plain["memory"][each] for each in ("weights", "gradients", "optimizer", "activations"))
+        == sum(plain["memory"][each] for each in ("weights", "gradients", "optimizer", "activations", "averages"))
     )
 
 

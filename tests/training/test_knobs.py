@@ -74,6 +74,36 @@ RUNS = {
     "optimizer.adamw.betas": "optimizer.betas=[0.5, 0.95]",
     "optimizer.adamw.eps": "optimizer.eps=1.0",
     "optimizer.adamw.weight_decay": "optimizer.weight_decay=0.9",
+    **{
+        f"optimizer.{name}.groups": f"optimizer.groups=[{{parts: [head], lr: 1e-9}}] | optimizer={name}"
+        for name in ("adamw", "sgd", "lion", "adafactor", "muon")
+    },
+    "freeze": "freeze=[embedding]",
+    "ema": "ema={}",
+    "ema.decay": "ema.decay=0.9 | ema.decay=0.5",
+    "ema.every_n_steps": "ema.every_n_steps=2 | ema.decay=0.5",
+    "ema.begin": "ema.begin=3 | ema.decay=0.5",
+    "ema.validation": "ema.validation=trained | ema.decay=0.5",
+    "optimizer.sgd.lr": "optimizer.lr=0.5 | optimizer=sgd",
+    "optimizer.sgd.momentum": "optimizer.momentum=0.5 | optimizer=sgd",
+    "optimizer.sgd.nesterov": "optimizer.nesterov=true | optimizer=sgd",
+    "optimizer.sgd.weight_decay": "optimizer.weight_decay=0.5 | optimizer=sgd",
+    "optimizer.lion.lr": "optimizer.lr=0.01 | optimizer=lion",
+    "optimizer.lion.betas": "optimizer.betas=[0.5, 0.99] | optimizer=lion",
+    "optimizer.lion.weight_decay": "optimizer.weight_decay=0.9 | optimizer=lion",
+    "optimizer.adafactor.lr": "optimizer.lr=0.1 | optimizer=adafactor",
+    "optimizer.adafactor.decay": "optimizer.decay=0.5 | optimizer=adafactor",
+    "optimizer.adafactor.clip": "optimizer.clip=0.5 | optimizer=adafactor",
+    "optimizer.adafactor.eps": "optimizer.eps=0.1 | optimizer=adafactor",
+    "optimizer.adafactor.smallest": "optimizer.smallest=5.0 | optimizer=adafactor",
+    "optimizer.adafactor.weight_decay": "optimizer.weight_decay=0.9 | optimizer=adafactor",
+    "optimizer.muon.lr": "optimizer.lr=0.1 | optimizer=muon",
+    "optimizer.muon.momentum": "optimizer.momentum=0.5 | optimizer=muon",
+    "optimizer.muon.nesterov": "optimizer.nesterov=false | optimizer=muon",
+    "optimizer.muon.iterations": "optimizer.iterations=2 | optimizer=muon",
+    "optimizer.muon.scale": "optimizer.scale=rms | optimizer=muon",
+    "optimizer.muon.weight_decay": "optimizer.weight_decay=0.9 | optimizer=muon",
+    "optimizer.muon.rest": "optimizer.rest=lion | optimizer=muon",
     "schedule.constant.warmup_steps": "schedule.warmup_steps=4 | schedule=constant",
     "schedule.linear.warmup_steps": "schedule.warmup_steps=4 | schedule=linear",
     "schedule.linear.final": "schedule.final=0.5 | schedule=linear",
@@ -194,6 +224,10 @@ TEXTS = (
 ELSEWHERE = {
     *SOURCES,
     *STAGES,
+    # What they change is memory and time alone: tests/training/test_recompute.py.
+    *("recompute", "recompute.part", "recompute.every"),
+    # tests/training/test_compile.py.
+    "compile",
     "start.from",
     "start.parts",
     "start.strict",
@@ -203,7 +237,7 @@ ELSEWHERE = {
     # What is learned by them: tests/registry/tokenizer/test_trained.py; where it is kept: test_tokenizer.py here.
     *(
         f"tokenizer.{name}.{key}"
-        for name in names("tokenizer")
+        for name in shipped("tokenizer")
         if member("tokenizer", name).learned
         for key in fields(member("tokenizer", name))
     ),

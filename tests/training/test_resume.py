@@ -47,6 +47,11 @@ CASES = {
     "over pairs of texts": ([*PAIRS, "trainer.val_check_interval=3"], Crash(6)),
     "over labelled texts with a worker": ([*LABELLED, "data.workers=1"], Signal(5)),
     "in bf16": (["trainer.precision=bf16-mixed"], Crash(3)),
+    **{f"under {name}": ([f"optimizer={name}"], Crash(3)) for name in ("sgd", "lion", "adafactor", "muon")},
+    "under muon with adafactor in bf16": (
+        ["optimizer=muon", "optimizer.rest=adafactor", "trainer.precision=bf16-true"],
+        Crash(3),
+    ),
 }
 
 

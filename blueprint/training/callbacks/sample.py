@@ -67,9 +67,11 @@ def draw(model: Any, tokenizer: Any, said: Samples, seed: int, start_id: int | N
     more: dict[str, Any] = {"start_id": start_id, "eos_id": tokenizer.eos_id} if reads_source(model) else {}
     try:
         model.eval()
-        drawn = generate(
-            model, ids[None].to(device), max_new_tokens=room, temperature=said.temperature, seed=seed, **more
-        )
+        # A state that grows would be compiled anew for every length.
+        with torch.compiler.set_stance("force_eager"):
+            drawn = generate(
+                model, ids[None].to(device), max_new_tokens=room, temperature=said.temperature, seed=seed, **more
+            )
     finally:
         model.train(training)
     row: list[int] = drawn[0].tolist()

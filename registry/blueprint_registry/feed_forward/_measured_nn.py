@@ -11,7 +11,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from blueprint.ops import Routing
+from blueprint.ops import Routing, recomputing
 
 
 class Measured(nn.Module):
@@ -33,7 +33,9 @@ class Measured(nn.Module):
 
     @torch.no_grad()
     def add(self, asked: Routing, served: Routing) -> None:
-        """Take in a batch: what the router `asked` for, and what was `served` of it."""
+        """Take in a batch: what the router `asked` for, and what was `served` of it; once, if it is computed twice."""
+        if recomputing():
+            return
         load_E = asked.load()
         found = load_E.sum() if served is asked else served.load().sum()
         keep_N = torch.ones_like(asked.expert_NK[:, 0], dtype=torch.bool) if asked.keep_N is None else asked.keep_N

@@ -1,25 +1,22 @@
 """Adam with decoupled weight decay."""
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 from pydantic import Field, PositiveFloat
 
 from blueprint.component import Site, register
-from blueprint.kinds import Optimizer
+from blueprint_registry.optimizer._rates import Beta, Rated
 
 if TYPE_CHECKING:
     import torch
 
-Beta = Annotated[float, Field(ge=0, lt=1)]
+    from blueprint.ops import Weight
 
 
 @register("adamw")
-class Adamw(Optimizer):
+class Adamw(Rated):
     """Adam with decoupled weight decay (Loshchilov & Hutter, 2019, alg. 2); defaults as GPT-3 (2020, app. B)."""
-
-    lr: PositiveFloat = 3e-4
-    """Peak learning rate; the schedule multiplies it."""
 
     betas: list[Beta] = Field(default=[0.9, 0.95], min_length=2, max_length=2)
     """Decay rates of the running means of the gradient and of its square."""
@@ -27,25 +24,18 @@ class Adamw(Optimizer):
     eps: PositiveFloat = 1e-8
     """Added to the root of the second mean."""
 
-    weight_decay: Annotated[float, Field(ge=0)] = 0.1
-    """Share, times the learning rate, by which weights shrink a step. It acts on parameters of two or more dimensions
-    (projections, tables) and never on vectors (norm weights, biases)."""
-
-    def build(self, at: Site) -> "Callable[[Iterable[tuple[str, torch.nn.Parameter]]], torch.optim.AdamW]":
-        """A function from named parameters to the optimizer; those that need no gradient are left out."""
+    def build(self, at: Site) -> "Callable[[Iterable[Weight]], torch.optim.AdamW]":
+        """A function from weights to the optimizer."""
         import torch
 
-        def make(named: Iterable[tuple[str, torch.nn.Parameter]]) -> torch.optim.AdamW:
-            parameters = [parameter for _, parameter in named if parameter.requires_grad]
-            groups = [
-                {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
-                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-            ]
+        from blueprint.ops import parameter_groups
+
+        def make(weights: "Iterable[Weight]") -> torch.optim.AdamW:
+            weights = list(weights)
             # One pass over plain CPU memory. On GPUs torch's default is as fast, and fused clashes with loss scaling.
-            plain = all(type(p.data) is torch.Tensor and p.is_cpu for p in parameters)
+            plain = all(type(each.parameter.data) is torch.Tensor and each.parameter.is_cpu for each in weights)
             return torch.optim.AdamW(
-                [group for group in groups if group["params"]],
-                lr=self.lr,
+                parameter_groups(weights, self.lr, self.weight_decay),
                 betas=(self.betas[0], self.betas[1]),
                 eps=self.eps,
                 fused=True if plain else None,
