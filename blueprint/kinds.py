@@ -233,8 +233,10 @@ class Objective(Component, kind="objective"):
     plain cross-entropy (`loss`) and what it is a mean over (`tokens`: how many predictions); no module.
 
     One that reads logits of whole sequences has the trait `pooled`, as the heads that give them; one whose targets are
-    tokens that the model must not see has the trait `next_token`. An object may offer `scores()`, torchmetrics by name:
-    held-out batches then have `predicted` among their metrics, of the shape of the batch's labels.
+    tokens that the model must not see has the trait `next_token`; one that predicts tokens of running text as they
+    stand there has `running`, and one that predicts all of them `every_token`. An object may offer `scores()`,
+    torchmetrics by name: held-out batches then have `predicted` among their metrics, of the shape of the batch's
+    labels.
     """
 
     formulas: ClassVar[bool] = False
@@ -250,6 +252,10 @@ class Objective(Component, kind="objective"):
 
     def fits(self, tokenizer: Tokenizer) -> Faults:
         """What the objective needs of a tokenizer and does not find in this one; no torch."""
+        return None
+
+    def fits_length(self, tokenizer: Tokenizer, length: int, longest: int | None) -> Faults:
+        """What is in the way of making its samples from `length` tokens each, for a model that reads `longest`."""
         return None
 
     def change(self, tokenizer: Tokenizer) -> Callable[[dict[str, Any], str], dict[str, Any]] | None:
@@ -294,6 +300,11 @@ class Tokenizer(Component, kind="tokenizer"):
     @property
     def special_ids(self) -> tuple[int, ...]:
         """The ids that stand for no text, in order."""
+        return ()
+
+    @property
+    def sentinel_ids(self) -> tuple[int, ...]:
+        """Ids that stand for no text and that objectives give a meaning, in order (T5's `<extra_id_0>`, …)."""
         return ()
 
     def begins_word(self) -> np.ndarray[Any, Any] | None:

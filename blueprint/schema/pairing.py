@@ -110,3 +110,12 @@ class Pairing(Section):
     @rule("objective", "tokenizer")
     def _tokenizer_fits(objective: Objective | None, tokenizer: Tokenizer | None) -> Faults:
         return None if objective is None or tokenizer is None else objective.fits(tokenizer)
+
+    @rule("objective", "tokenizer", "data", "model")
+    def _length_fits(
+        objective: Objective | None, tokenizer: Tokenizer | None, data: Data | None, model: Model
+    ) -> Faults:
+        if objective is None or tokenizer is None or data is None or objective.fits(tokenizer) is not None:
+            return None
+        length = data.length or model.longest
+        return None if length is None else objective.fits_length(tokenizer, length, model.longest)

@@ -26,7 +26,7 @@ class Form:
 
     #: Whether samples are of text, so that a tokenizer is needed.
     tokenized: ClassVar[bool] = True
-    #: Whether every token is predicted, so that a loss says how many bits the text takes.
+    #: Whether they are cut from running text.
     running: ClassVar[bool] = False
     #: What a loss is a mean over.
     unit: ClassVar[str] = "token"

@@ -222,7 +222,7 @@ class _Training:
         if first():
             if rows:
                 text = self.text
-                to_bits = text.bits_per_byte if text.form.running else None
+                to_bits = text.bits_per_byte if text.told else None
                 curve.draw(self.layout.curve, rows, text.baseline, self.spec.name, to_bits, text.unit)
             told = statistics.read(self.layout.statistics)
             if told:

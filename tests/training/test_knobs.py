@@ -36,6 +36,12 @@ LETTERS = member("tokenizer", "file").examples()[0]["path"]
 ENCODER = "model.type=encoder model.d_model=32 model.layers=1 model.max_length=32 model.block.attention.heads=2"
 MASKED = f"{ENCODER} objective=masked tokenizer.mask=true"
 WORDS = f"{ENCODER} objective=masked tokenizer=file tokenizer.path={LETTERS}"
+#: Beside what the keys of writing a text back show; the file's tokens have an id for padding.
+WRITER = "model.type=encoder_decoder model.d_model=32 model.layers=1 model.max_length=32 model.block.attention.heads=2"
+NOISY, CORRUPT = f"{WRITER} objective=denoising", f"{WRITER} objective=span_corruption"
+NOISE, SPANS = f"{NOISY} tokenizer.mask=true", f"{CORRUPT} tokenizer.sentinels=12"
+FILE = f"tokenizer=file tokenizer.path={LETTERS}"
+T5 = f"tokenizer=file tokenizer.path={Path(__file__).with_name('sentinels.json')}"
 
 PAIRED, CLASSED = " ".join(PAIRS), " ".join(LABELLED)
 
@@ -59,7 +65,23 @@ RUNS = {
     "objective.masked.mask": f"objective.mask=0.5 | {MASKED}",
     "objective.masked.random": f"objective.random=0.2 | {MASKED}",
     "objective.masked.whole_word": f"objective.whole_word=true | {WORDS}",
+    "objective.masked.label_smoothing": f"objective.label_smoothing=0.1 | {MASKED}",
+    "objective.masked.z_loss": f"objective.z_loss=0.1 | {MASKED}",
+    "objective.span_corruption.start": f"objective.start=pad | {CORRUPT} {T5}",
+    "objective.span_corruption.share": f"objective.share=0.4 | {SPANS}",
+    "objective.span_corruption.mean_length": f"objective.mean_length=1.5 | {SPANS} objective.share=0.4",
+    "objective.span_corruption.label_smoothing": f"objective.label_smoothing=0.1 | {SPANS}",
+    "objective.span_corruption.z_loss": f"objective.z_loss=0.1 | {SPANS}",
+    "objective.denoising.start": f"objective.start=pad | {NOISY} {FILE}",
+    "objective.denoising.infill": f"objective.infill=0.6 | {NOISE}",
+    "objective.denoising.mean_length": f"objective.mean_length=1.5 | {NOISE}",
+    "objective.denoising.permute": f"objective.permute=0 | {NOISE} data.source.path={__file__}",
+    "objective.denoising.delete": f"objective.delete=0.3 | {NOISE}",
+    "objective.denoising.rotate": f"objective.rotate=1 | {NOISE}",
+    "objective.denoising.label_smoothing": f"objective.label_smoothing=0.1 | {NOISE}",
+    "objective.denoising.z_loss": f"objective.z_loss=0.1 | {NOISE}",
     "tokenizer.byte.mask": "tokenizer.mask=true",
+    "tokenizer.byte.sentinels": "tokenizer.sentinels=3",
     "tokenizer.file.pad": f"tokenizer.pad=a | {WORDS} data.packing=single",
     "tokenizer.file.mask": f"tokenizer.mask=a | {WORDS}",
     "tokenizer.file.cls": f"tokenizer.cls=a | {WORDS}",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -112,6 +113,12 @@ class File(Tokenizer):
         """The ids of all special tokens, of those that were said as well."""
         said = {found for role in ROLES if (found := self.special(role)) is not None}
         return tuple(sorted(self.content.special_ids | said))
+
+    @property
+    def sentinel_ids(self) -> tuple[int, ...]:
+        """The ids of `<extra_id_0>`, `<extra_id_1>` and so on, as T5's files name them."""
+        named = (f"<extra_id_{number}>" for number in range(self.content.vocab_size))
+        return tuple(self.content.ids[name] for name in takewhile(self.content.ids.__contains__, named))
 
     def begins_word(self) -> "np.ndarray[Any, Any] | None":
         """(vocab_size,) whether a token begins a word; None where tokens bear no mark of it."""
