@@ -40,6 +40,7 @@ WORDS = f"{ENCODER} objective=masked tokenizer=file tokenizer.path={LETTERS}"
 WRITER = "model.type=encoder_decoder model.d_model=32 model.layers=1 model.max_length=32 model.block.attention.heads=2"
 NOISY, CORRUPT = f"{WRITER} objective=denoising", f"{WRITER} objective=span_corruption"
 NOISE, SPANS = f"{NOISY} tokenizer.mask=true", f"{CORRUPT} tokenizer.sentinels=12"
+FILL = "objective=fill_in_the_middle tokenizer.sentinels=3"
 FILE = f"tokenizer=file tokenizer.path={LETTERS}"
 T5 = f"tokenizer=file tokenizer.path={Path(__file__).with_name('sentinels.json')}"
 
@@ -80,6 +81,13 @@ RUNS = {
     "objective.denoising.rotate": f"objective.rotate=1 | {NOISE}",
     "objective.denoising.label_smoothing": f"objective.label_smoothing=0.1 | {NOISE}",
     "objective.denoising.z_loss": f"objective.z_loss=0.1 | {NOISE}",
+    "objective.prefix.start": f"objective.start=pad | {WRITER} objective=prefix {FILE}",
+    "objective.prefix.label_smoothing": f"objective.label_smoothing=0.1 | {WRITER} objective=prefix",
+    "objective.prefix.z_loss": f"objective.z_loss=0.1 | {WRITER} objective=prefix",
+    "objective.fill_in_the_middle.rate": f"objective.rate=1 | {FILL}",
+    "objective.fill_in_the_middle.spm": f"objective.spm=1 | {FILL}",
+    "objective.fill_in_the_middle.label_smoothing": f"objective.label_smoothing=0.1 | {FILL}",
+    "objective.fill_in_the_middle.z_loss": f"objective.z_loss=0.1 | {FILL}",
     "tokenizer.byte.mask": "tokenizer.mask=true",
     "tokenizer.byte.sentinels": "tokenizer.sentinels=3",
     "tokenizer.file.pad": f"tokenizer.pad=a | {WORDS} data.packing=single",

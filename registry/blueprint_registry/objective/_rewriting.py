@@ -63,18 +63,30 @@ class Rewriting:
             kept_T &= arrays["attention_mask"]
         source_width, target_width = self.widths(len(ids_T))
         source_S, target_U = self.pair(ids_T[kept_T][: max(1, len(ids_T) - 1)], word)
-        source_S, target_U = self._ended(source_S, source_width), self._ended(target_U, target_width)
-        read_U = np.concatenate([[self.ends.start_id], target_U[:-1]])
-        return {
-            "input_ids": _filled(source_S, source_width, self.ends.pad_id),
-            "attention_mask": np.arange(source_width) < len(source_S),
-            "decoder_input_ids": _filled(read_U, target_width, self.ends.pad_id),
-            "decoder_attention_mask": np.arange(target_width) < len(target_U),
-            "labels": _filled(target_U, target_width, IGNORED),
-        }
+        source_S, target_U = (
+            np.concatenate([each[: width - 1], [self.ends.end_id]])
+            for each, width in ((source_S, source_width), (target_U, target_width))
+        )
+        return paired(source_S, target_U, source_width, target_width, self.ends)
 
-    def _ended(self, ids: Ids, width: int) -> Ids:
-        return np.concatenate([ids[: width - 1], [self.ends.end_id]])
+
+def paired(source_S: Ids, target_U: Ids, source_width: int, target_width: int, ends: Ends) -> dict[str, Any]:
+    """The arrays of a source to read and a target to write, padded at the right; the decoder reads one place later."""
+    read_U = np.concatenate([[ends.start_id], target_U[:-1]])[: len(target_U)]
+    return {
+        "input_ids": _filled(source_S, source_width, ends.pad_id),
+        "attention_mask": np.arange(source_width) < len(source_S),
+        "decoder_input_ids": _filled(read_U, target_width, ends.pad_id),
+        "decoder_attention_mask": np.arange(target_width) < len(target_U),
+        "labels": _filled(target_U, target_width, IGNORED),
+    }
+
+
+def stream(arrays: dict[str, Any]) -> Ids:
+    """The tokens of a sample of running text, its last label with them, padding left out."""
+    kept = int(arrays["attention_mask"].sum()) if "attention_mask" in arrays else len(arrays["input_ids"])
+    found: Ids = np.concatenate([arrays["input_ids"][:kept], arrays["labels"][max(0, kept - 1) : kept]])
+    return found
 
 
 def _filled(ids: Ids, width: int, filler: int) -> Ids:
