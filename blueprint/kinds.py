@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from blueprint.component import Component, Faults, Site
+from blueprint.component import Component, Fault, Faults, Site
 
 if TYPE_CHECKING:
     import numpy as np
@@ -245,6 +245,16 @@ class Objective(Component, kind="objective"):
     models: ClassVar[frozenset[str]] = frozenset()
     #: The kinds of samples it reads, as sources give them (`DataSource.gives`).
     samples: ClassVar[frozenset[str]] = frozenset({"text"})
+
+    #: What its loss is measured in; a cross-entropy is in nats.
+    measure: ClassVar[str] = "nats"
+
+    def fits_labels(self, labels: int | None, outputs: int) -> Fault | None:
+        """What is wrong with so many labels in the data (None: not known yet) for a head of so many outputs."""
+        if labels is None or labels <= outputs:
+            return None
+        what = f"the data has {labels} labels, but the model's head tells {outputs} apart"
+        return Fault(what, "model.head.labels", f"say `labels: {labels}` in `model.head`")
 
     def cut(self, tokenizer: Tokenizer) -> dict[str, Any]:
         """What its samples need to know of a tokenizer that `fits` besides the end of a text."""

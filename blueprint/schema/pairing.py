@@ -98,14 +98,10 @@ class Pairing(Section):
                 "model.head",
                 "say `head: {type: classification, labels: …}`",
             )
-        known = None if data is None or most is None else data.source.classes()
-        if known is not None and most is not None and len(known) > most:
-            return Fault(
-                f"the data has {len(known)} labels, but the model's head tells {most} apart",
-                "model.head.labels",
-                f"say `labels: {len(known)}`",
-            )
-        return None
+        if objective is None or most is None:
+            return None
+        known = None if data is None else data.source.classes()
+        return objective.fits_labels(None if known is None else len(known), most)
 
     @rule("objective", "tokenizer")
     def _tokenizer_fits(objective: Objective | None, tokenizer: Tokenizer | None) -> Faults:

@@ -103,16 +103,15 @@ class _Classified(Form):
 
     @cached_property
     def classes(self) -> Classes:
-        """The labels; raises `TrainError` where the head has fewer outputs than there are labels."""
+        """The labels; raises `TrainError` where their number does not fit the head and the objective."""
         names = self.data.source.classes(read=True) or []
         head = getattr(self.spec.model, "head", None)
         most = getattr(head, "classes", None)
-        if most is not None and len(names) > most:
+        objective = self.spec.objective
+        fault = None if objective is None or most is None else objective.fits_labels(len(names), most)
+        if fault is not None:
             shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-            raise TrainError(
-                f"the data has {len(names)} labels ({shown}), but the model's head tells {most} apart\n"
-                f"  = fix: say `labels: {len(names)}` in `model.head`"
-            )
+            raise TrainError(f"{fault.message}; they are {shown}" + (f"\n  = fix: {fault.fix}" if fault.fix else ""))
         return Classes(names)
 
 

@@ -126,6 +126,11 @@ class Text:
         """What a loss is a mean over, in words."""
         return self.form.unit
 
+    @property
+    def measure(self) -> str:
+        """What a loss is measured in."""
+        return "nats" if self.spec.objective is None else self.spec.objective.measure
+
     def bits_per_byte(self, nats: float) -> float | None:
         """Nats per held-out token as bits per byte of running text; None where they tell nothing of these."""
         return bits_per_byte(nats, self.tokens.validation) if self.told else None

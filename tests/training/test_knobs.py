@@ -45,6 +45,8 @@ FILE = f"tokenizer=file tokenizer.path={LETTERS}"
 T5 = f"tokenizer=file tokenizer.path={Path(__file__).with_name('sentinels.json')}"
 
 PAIRED, CLASSED = " ".join(PAIRS), " ".join(LABELLED)
+BINARY = f"{CLASSED} objective=binary model.head.labels=1"
+HINGE = f"{CLASSED} objective=hinge"
 
 #: For every other key another value, and after a bar what it shows beside; the runs with and without it are compared.
 RUNS = {
@@ -88,6 +90,9 @@ RUNS = {
     "objective.fill_in_the_middle.spm": f"objective.spm=1 | {FILL}",
     "objective.fill_in_the_middle.label_smoothing": f"objective.label_smoothing=0.1 | {FILL}",
     "objective.fill_in_the_middle.z_loss": f"objective.z_loss=0.1 | {FILL}",
+    "objective.binary.positive_weight": f"objective.positive_weight=3 | {BINARY}",
+    "objective.hinge.margin": f"objective.margin=2 | {HINGE}",
+    "objective.hinge.squared": f"objective.squared=true | {HINGE}",
     "tokenizer.byte.mask": "tokenizer.mask=true",
     "tokenizer.byte.sentinels": "tokenizer.sentinels=3",
     "tokenizer.file.pad": f"tokenizer.pad=a | {WORDS} data.packing=single",
