@@ -340,7 +340,8 @@ class DataSource(Component, kind="source"):
         """Every document as (name, content), in an order that is always the same.
 
         The content is what `gives` says: `text`, a str; `pairs`, (source, target), two of them; `labelled`,
-        (text, label); `images`, (pixels, label), the pixels as bytes in the order channel, row, column.
+        (text, label); `scored`, (text, number), the number as it is written; `images`, (pixels, label), the pixels as
+        bytes in the order channel, row, column.
         """
         raise TypeError(f"source `{self.spec_name}` gives no documents")
 

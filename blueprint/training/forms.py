@@ -11,9 +11,9 @@ from typing import Any, ClassVar
 
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
-from blueprint.training.data.encoder import Classes, Content, Encoder, Labelled, Pairs, Pixels, Whole, joined
+from blueprint.training.data.encoder import Classes, Content, Encoder, Labelled, Pairs, Pixels, Scored, Whole, joined
 from blueprint.training.data.packing import PACKINGS, Packing
-from blueprint.training.data.rows import ImageRows, LabelledRows, PairRows
+from blueprint.training.data.rows import ImageRows, LabelledRows, PairRows, ScoredRows
 from blueprint.training.error import TrainError
 
 
@@ -127,6 +127,20 @@ class LabelledForm(_Classified):
         return LabelledRows(self.length, self.pad_id)
 
 
+class ScoredForm(Form):
+    """Texts with a number each."""
+
+    unit: ClassVar[str] = "sample"
+
+    def encoder(self) -> Encoder:
+        """The number before the text."""
+        return Scored(self.tokenizer)
+
+    def packing(self) -> Packing:
+        """A text each."""
+        return ScoredRows(self.length, self.pad_id)
+
+
 class ImageForm(_Classified):
     """Images with a label each."""
 
@@ -157,6 +171,7 @@ FORMS: dict[str, type[Form]] = {
     "text": TextForm,
     "pairs": PairForm,
     "labelled": LabelledForm,
+    "scored": ScoredForm,
     "images": ImageForm,
 }
 

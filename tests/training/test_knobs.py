@@ -46,6 +46,15 @@ T5 = f"tokenizer=file tokenizer.path={Path(__file__).with_name('sentinels.json')
 
 PAIRED, CLASSED = " ".join(PAIRS), " ".join(LABELLED)
 BINARY = f"{CLASSED} objective=binary model.head.labels=1"
+SCORED = (
+    " ".join(
+        each.replace("labelled", "scored").replace("=classification", "=regression")
+        if each.startswith(("data.source", "objective"))
+        else each
+        for each in LABELLED
+    )
+    + " model.head.labels=1"
+)
 HINGE = f"{CLASSED} objective=hinge"
 
 #: For every other key another value, and after a bar what it shows beside; the runs with and without it are compared.
@@ -93,6 +102,7 @@ RUNS = {
     "objective.binary.positive_weight": f"objective.positive_weight=3 | {BINARY}",
     "objective.hinge.margin": f"objective.margin=2 | {HINGE}",
     "objective.hinge.squared": f"objective.squared=true | {HINGE}",
+    "objective.regression.error": f"objective.error=absolute | {SCORED}",
     "tokenizer.byte.mask": "tokenizer.mask=true",
     "tokenizer.byte.sentinels": "tokenizer.sentinels=3",
     "tokenizer.file.pad": f"tokenizer.pad=a | {WORDS} data.packing=single",
@@ -153,13 +163,22 @@ SOURCES = {
     "source.labelled.label": {"label": 0},
     "source.labelled.labels": {"labels": ["y", "x", "w"]},
     "source.labelled.bad_rows": {"path": "bad.tsv", "bad_rows": 0.5},
+    "source.scored.path": {"path": "numbers.csv"},
+    "source.scored.text": {"text": 1},
+    "source.scored.score": {"score": 2},
+    "source.scored.bad_rows": {"path": "bad.tsv", "bad_rows": 0.5},
     "source.image_folder.path": {"path": "others"},
     "source.image_folder.channels": {"channels": 1},
     "source.image_folder.mean": {"mean": 0.5},
     "source.image_folder.std": {"std": 0.5},
 }
 #: What a source is without its change, where it is not `a.tsv` alone.
-PLAIN: dict[str, dict[str, Any]] = {"reversal": {}, "image_folder": {"path": "images"}, "bad_rows": {"path": "bad.tsv"}}
+PLAIN: dict[str, dict[str, Any]] = {
+    "reversal": {},
+    "image_folder": {"path": "images"},
+    "bad_rows": {"path": "bad.tsv"},
+    "scored": {"path": "numbers.tsv"},
+}
 ELSEWHERE = {
     *SOURCES,
     "start.from",
@@ -269,6 +288,8 @@ def test_every_key_of_a_source_changes_what_is_read(key: str, tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.tsv").write_text("one\tx\ntwo\ty\nthree\tw\n")
     (tmp_path / "b.tsv").write_text("four\tx\nfive\ty\n")
+    for name, between in (("numbers.tsv", "\t"), ("numbers.csv", ",")):
+        (tmp_path / name).write_text(between.join(("one", "1", "2")) + "\n")
     (tmp_path / "bad.tsv").write_text("one\tx\nalone\n")
     for folder, colour in (("images", "red"), ("others", "blue")):
         (tmp_path / folder / "class").mkdir(parents=True)

@@ -22,6 +22,10 @@ class LabelsObjective:
     def total(self, logits_BC: Tensor, labels_B: Tensor, training: bool) -> Tensor:
         """The sum of the losses of those that count, ()."""
 
+    def counted(self, labels_B: Tensor) -> Tensor:
+        """Which samples count, (B,)."""
+        return labels_B != IGNORED
+
     def predicted(self, logits_BC: Tensor) -> Tensor:
         """The class of each sample (B,): the likeliest."""
         return logits_BC.argmax(-1)
@@ -35,7 +39,7 @@ class LabelsObjective:
         labels_B = batch["labels"]
         out = model(**{name: batch[name] for name in _INPUTS if batch.get(name) is not None})
         logits_BC = out.logits.float()
-        counted_B = labels_B != IGNORED
+        counted_B = self.counted(labels_B)
         # A batch of rows that only fill it up is zero, and not nan.
         loss = self.total(logits_BC, labels_B, model.training) / counted_B.sum().clamp_min(1)
         terms = {name: value.detach() for name, value in out.terms.items()}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor
 
-from blueprint_registry.objective._labels_nn import IGNORED, LabelsObjective
+from blueprint_registry.objective._labels_nn import LabelsObjective
 
 if TYPE_CHECKING:
     from blueprint_registry.objective.binary import Binary
@@ -23,7 +23,7 @@ class BinaryObjective(LabelsObjective):
 
     def total(self, logits_BC: Tensor, labels_B: Tensor, training: bool) -> Tensor:
         """−w·y·log σ(z) − (1 − y)·log(1 − σ(z)), summed; the weight w acts in training alone."""
-        counted_B = labels_B != IGNORED
+        counted_B = self.counted(labels_B)
         logits_N, labels_N = logits_BC[:, 0][counted_B], labels_B[counted_B].to(logits_BC.dtype)
         weight = logits_N.new_tensor(self.said.positive_weight) if training else None
         return F.binary_cross_entropy_with_logits(logits_N, labels_N, reduction="sum", pos_weight=weight)

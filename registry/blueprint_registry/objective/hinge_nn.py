@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from blueprint_registry.objective._labels_nn import IGNORED, LabelsObjective
+from blueprint_registry.objective._labels_nn import LabelsObjective
 
 if TYPE_CHECKING:
     from blueprint_registry.objective.hinge import Hinge
@@ -20,7 +20,7 @@ class HingeObjective(LabelsObjective):
 
     def total(self, logits_BC: Tensor, labels_B: Tensor, training: bool) -> Tensor:
         """Σ max(0, margin + max_{c ≠ y} z_c − z_y), each squared where that is said."""
-        counted_B = labels_B != IGNORED
+        counted_B = self.counted(labels_B)
         logits_NC, labels_N1 = logits_BC[counted_B], labels_B[counted_B][:, None]
         right_N = logits_NC.gather(1, labels_N1)[:, 0]
         wrong_N = logits_NC.scatter(1, labels_N1, float("-inf")).amax(1)
