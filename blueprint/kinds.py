@@ -248,6 +248,8 @@ class Objective(Component, kind="objective"):
 
     #: What its loss is measured in; a cross-entropy is in nats.
     measure: ClassVar[str] = "nats"
+    #: What its loss is a mean over, where that is not what its samples say.
+    unit: ClassVar[str | None] = None
 
     def fits_labels(self, labels: int | None, outputs: int) -> Fault | None:
         """What is wrong with so many labels in the data (None: not known yet) for a head of so many outputs."""

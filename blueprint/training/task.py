@@ -124,7 +124,8 @@ class Text:
     @property
     def unit(self) -> str:
         """What a loss is a mean over, in words."""
-        return self.form.unit
+        said = None if self.spec.objective is None else self.spec.objective.unit
+        return said or self.form.unit
 
     @property
     def measure(self) -> str:

@@ -55,6 +55,7 @@ SCORED = (
     )
     + " model.head.labels=1"
 )
+VECTORS = "model.block.dropout=0.1 model.head=pooler objective=contrastive"
 HINGE = f"{CLASSED} objective=hinge"
 
 #: For every other key another value, and after a bar what it shows beside; the runs with and without it are compared.
@@ -103,6 +104,7 @@ RUNS = {
     "objective.hinge.margin": f"objective.margin=2 | {HINGE}",
     "objective.hinge.squared": f"objective.squared=true | {HINGE}",
     "objective.regression.error": f"objective.error=absolute | {SCORED}",
+    "objective.contrastive.temperature": f"objective.temperature=1 | {ENCODER} {VECTORS}",
     "tokenizer.byte.mask": "tokenizer.mask=true",
     "tokenizer.byte.sentinels": "tokenizer.sentinels=3",
     "tokenizer.file.pad": f"tokenizer.pad=a | {WORDS} data.packing=single",
