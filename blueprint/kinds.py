@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -242,8 +243,10 @@ class Objective(Component, kind="objective"):
     plain cross-entropy (`loss`) and what it is a mean over (`tokens`: how many predictions); no module.
 
     One that reads logits of whole sequences has the trait `pooled`, as the heads that give them; one whose targets are
-    tokens that the model must not see has the trait `next_token`. An object may offer `scores()`, torchmetrics by name:
-    held-out batches then have `predicted` among their metrics, of the shape of the batch's labels.
+    tokens that the model must not see has the trait `next_token`; one that predicts tokens of running text as they
+    stand there has `running`, and one that predicts all of them `every_token`. An object may offer `scores()`,
+    torchmetrics by name: held-out batches then have `predicted` among their metrics, of the shape of the batch's
+    labels.
     """
 
     formulas: ClassVar[bool] = False
@@ -253,12 +256,28 @@ class Objective(Component, kind="objective"):
     #: The kinds of samples it reads, as sources give them (`DataSource.gives`).
     samples: ClassVar[frozenset[str]] = frozenset({"text"})
 
+    #: What its loss is measured in; a cross-entropy is in nats.
+    measure: ClassVar[str] = "nats"
+    #: What its loss is a mean over, where that is not what its samples say.
+    unit: ClassVar[str | None] = None
+
+    def fits_labels(self, labels: int | None, outputs: int) -> Fault | None:
+        """What is wrong with so many labels in the data (None: not known yet) for a head of so many outputs."""
+        if labels is None or labels <= outputs:
+            return None
+        what = f"the data has {labels} labels, but the model's head tells {outputs} apart"
+        return Fault(what, "model.head.labels", f"say `labels: {labels}` in `model.head`")
+
     def cut(self, tokenizer: Tokenizer) -> dict[str, Any]:
         """What its samples need to know of a tokenizer that `fits` besides the end of a text."""
         return {}
 
     def fits(self, tokenizer: Tokenizer) -> Faults:
         """What the objective needs of a tokenizer and does not find in this one; no torch."""
+        return None
+
+    def fits_length(self, tokenizer: Tokenizer, length: int, longest: int | None) -> Faults:
+        """What is in the way of making its samples from `length` tokens each, for a model that reads `longest`."""
         return None
 
     def change(self, tokenizer: Tokenizer) -> Callable[[dict[str, Any], str], dict[str, Any]] | None:
@@ -321,6 +340,12 @@ class Tokenizer(Component, kind="tokenizer"):
         """The ids that stand for no text, in order."""
         return ()
 
+    @property
+    def sentinel_ids(self) -> tuple[int, ...]:
+        """Ids that stand for no text and that objectives give a meaning, in order: T5's `<extra_id_0>`, …"""
+        found = (self.id_of(f"<extra_id_{number}>") for number in range(self.vocab_size or 0))
+        return tuple(each for each in takewhile(lambda one: one is not None, found) if each is not None)
+
     def id_of(self, token: str) -> int | None:
         """The id of a token that is spelt so, special ones among them; None where there is none."""
         return None
@@ -381,7 +406,8 @@ class DataSource(Component, kind="source"):
         """Every document as (name, content), in an order that is always the same.
 
         The content is what `gives` says: `text`, a str; `pairs`, (source, target), two of them; `labelled`,
-        (text, label); `images`, (pixels, label), the pixels as bytes in the order channel, row, column.
+        (text, label); `scored`, (text, number), the number as it is written; `images`, (pixels, label), the pixels as
+        bytes in the order channel, row, column.
         """
         raise TypeError(f"source `{self.spec_name}` gives no documents")
 
@@ -419,7 +445,7 @@ class Stage(Component, kind="stage"):
     beside: ClassVar[dict[str, Any]] = {"data.source": "stdlib"}
 
     #: The kinds of samples (`DataSource.gives`) it works on.
-    takes: ClassVar[frozenset[str]] = frozenset({"text", "pairs", "labelled"})
+    takes: ClassVar[frozenset[str]] = frozenset({"text", "pairs", "labelled", "scored"})
     #: Whether it makes several documents of one, which then are a group.
     divides: ClassVar[bool] = False
 

@@ -42,10 +42,11 @@ def command(
             ["unigram baseline", f"{found['unigram_nats']:.4f}", f"{found['unigram_bits_per_byte']:.4f}"],
         ]
     else:
-        head, rows = ["", f"nats per {unit}"], [["held-out loss", f"{found['nats']:.4f}"]]
+        head, rows = ["", f"{found['measure']} per {unit}"], [["held-out loss", f"{found['nats']:.4f}"]]
     learned = "as stored" if found["step"] is None else f"after {found['step']} steps"
     typer.echo(f"{run} {learned}, over {found['tokens']:,} {unit}s\n")
     typer.echo(table(rows, head, right=(1,)))
-    typer.echo(f"\nperplexity {found['perplexity']:.4g}")
+    if found["perplexity"] is not None:
+        typer.echo(f"\nperplexity {found['perplexity']:.4g}")
     for name, value in found["scores"].items():
         typer.echo(f"{name.replace('_', ' ')} {value:.2%}")

@@ -103,14 +103,10 @@ class Pairing(Section):
                 "model.head",
                 "say `head: {type: classification, labels: …}`",
             )
-        known = None if data is None or most is None else data.source.classes()
-        if known is not None and most is not None and len(known) > most:
-            return Fault(
-                f"the data has {len(known)} labels, but the model's head tells {most} apart",
-                "model.head.labels",
-                f"say `labels: {len(known)}`",
-            )
-        return None
+        if objective is None or most is None:
+            return None
+        known = None if data is None else data.source.classes()
+        return objective.fits_labels(None if known is None else len(known), most)
 
     @rule("objective", "tokenizer")
     def _tokenizer_fits(objective: Objective | None, tokenizer: Tokenizer | None) -> Faults:
@@ -126,3 +122,12 @@ class Pairing(Section):
             "tokenizer.template",
             "remove `template`",
         )
+
+    @rule("objective", "tokenizer", "data", "model")
+    def _length_fits(
+        objective: Objective | None, tokenizer: Tokenizer | None, data: Data | None, model: Model
+    ) -> Faults:
+        if objective is None or tokenizer is None or data is None or objective.fits(tokenizer) is not None:
+            return None
+        length = data.length or model.longest
+        return None if length is None else objective.fits_length(tokenizer, length, model.longest)

@@ -22,10 +22,10 @@ def draw(
     baseline: Unigram | None,
     title: str,
     to_bits: Callable[[float], float | None] | None = None,
-    unit: str = "token",
+    unit: str = "nats per token",
 ) -> None:
     """Draw training and held-out loss over steps beside the unigram baseline, where there is one; `to_bits` adds bits
-    per byte, `unit` is what the loss is a mean over."""
+    per byte, `unit` is what the loss is measured in."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -50,7 +50,7 @@ def draw(
         values.append(baseline.nats)
         # The first steps tower above everything; what is learned lies below.
         top = min(max(values), 2 * baseline.nats)
-    axes.set(xlabel="optimizer step", ylabel=f"loss (nats per {unit})", title=title)
+    axes.set(xlabel="optimizer step", ylabel=f"loss ({unit})", title=title)
     low = min(values, default=0.0)
     axes.set_ylim(low - 0.08 * (top - low or 1), top + 0.08 * (top - low or 1))
     axes.grid(alpha=0.25)

@@ -31,8 +31,9 @@ def evaluate(
 ) -> dict[str, Any]:
     """The held-out loss of a run or checkpoint over the whole validation split, or `limit` batches of it.
 
-    Gives `nats` per token (or other `unit`), `perplexity`, the `tokens` it is a mean of, and by name the objective's
-    further `scores`; for running text also `bits_per_byte`, and the unigram baseline of the same split. Raises
+    Gives `nats` per token (or another `measure` and `unit`), for nats their `perplexity`, the `tokens` it is a mean of,
+    and by name the objective's further `scores`; for running text also `bits_per_byte`, and the unigram baseline of the
+    same split. Raises
     `RestoreError`, `TrainError`, `DataError`.
     """
     model = restore(run, device=device, weights=weights, allow_plugins=allow_plugins)
@@ -63,8 +64,9 @@ def evaluate(
         "step": model.trained_steps,
         "nats": nats,
         "unit": text.unit,
+        "measure": text.measure,
         "bits_per_byte": text.bits_per_byte(nats),
-        "perplexity": math.exp(min(nats, 700)),
+        "perplexity": math.exp(min(nats, 700)) if text.measure == "nats" else None,
         "tokens": count,
         "scores": {name: float(each.compute()) for name, each in measured.items()},
         "unigram_nats": None if text.baseline is None else text.baseline.nats,

@@ -135,9 +135,10 @@ class Run:
         out = [f"{self.status} at step {self.step} of {self.steps}"]
         bits = found.get("validation_bits_per_byte")
         if found.get("validation_loss") is not None:
+            per = f"{found.get('measure', 'nats')} per {found.get('unit', 'token')}"
             out += [
                 "",
-                f"{'':<22}{'nats per ' + found.get('unit', 'token'):>16}" + (f"{'bits per byte':>16}" if bits else ""),
+                f"{'':<22}{per:>16}" + (f"{'bits per byte':>16}" if bits else ""),
                 _line("validation loss", found["validation_loss"], bits),
             ]
             if found.get("unigram_loss") is not None:

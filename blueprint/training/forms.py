@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 from blueprint.kinds import Document
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
-from blueprint.training.data.encoder import Classes, Content, Encoder, Labelled, Pairs, Pixels, Whole, joined
+from blueprint.training.data.encoder import Classes, Content, Encoder, Labelled, Pairs, Pixels, Scored, Whole, joined
 from blueprint.training.data.packing import PACKINGS, Packing
-from blueprint.training.data.rows import ImageRows, LabelledRows, PairRows
+from blueprint.training.data.rows import ImageRows, LabelledRows, PairRows, ScoredRows
 from blueprint.training.error import TrainError
 
 
@@ -27,7 +27,7 @@ class Form:
 
     #: Whether samples are of text, so that a tokenizer is needed.
     tokenized: ClassVar[bool] = True
-    #: Whether every token is predicted, so that a loss says how many bits the text takes.
+    #: Whether they are cut from running text.
     running: ClassVar[bool] = False
     #: What a loss is a mean over.
     unit: ClassVar[str] = "token"
@@ -112,29 +112,32 @@ class _Classified(Form):
 
     @cached_property
     def classes(self) -> Classes:
-        """The labels; raises `TrainError` where the head has fewer outputs than there are labels."""
+        """The labels; raises `TrainError` where their number does not fit the head and the objective."""
         names = self.data.source.classes(read=True) or []
         head = getattr(self.spec.model, "head", None)
         most = getattr(head, "classes", None)
-        if most is not None and len(names) > most:
+        objective = self.spec.objective
+        fault = None if objective is None or most is None else objective.fits_labels(len(names), most)
+        if fault is not None:
             shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-            raise TrainError(
-                f"the data has {len(names)} labels ({shown}), but the model's head tells {most} apart\n"
-                f"  = fix: say `labels: {len(names)}` in `model.head`"
-            )
+            raise TrainError(f"{fault.message}; they are {shown}" + (f"\n  = fix: {fault.fix}" if fault.fix else ""))
         return Classes(names)
 
 
-class LabelledForm(_Classified):
-    """Texts with a label each."""
+class _Beside(Form):
+    """Texts that have something beside them which stages leave alone."""
 
     def document(self, name: str, said: Any) -> Document:
-        """The label is beside the text."""
+        """A label or a number is beside the text."""
         return Document(name, (said[0],), said[1])
 
     def said(self, document: Document) -> Any:
-        """The text and its label."""
+        """The text and what is beside it."""
         return document.texts[0], document.label
+
+
+class LabelledForm(_Classified, _Beside):
+    """Texts with a label each."""
 
     def encoder(self) -> Encoder:
         """The label before the text."""
@@ -143,6 +146,20 @@ class LabelledForm(_Classified):
     def packing(self) -> Packing:
         """A text each."""
         return LabelledRows(self.length, self.pad_id)
+
+
+class ScoredForm(_Beside):
+    """Texts with a number each."""
+
+    unit: ClassVar[str] = "sample"
+
+    def encoder(self) -> Encoder:
+        """The number before the text."""
+        return Scored(self.tokenizer)
+
+    def packing(self) -> Packing:
+        """A text each."""
+        return ScoredRows(self.length, self.pad_id)
 
 
 class ImageForm(_Classified):
@@ -175,6 +192,7 @@ FORMS: dict[str, type[Form]] = {
     "text": TextForm,
     "pairs": PairForm,
     "labelled": LabelledForm,
+    "scored": ScoredForm,
     "images": ImageForm,
 }
 

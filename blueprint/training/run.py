@@ -228,8 +228,9 @@ class _Training:
         if first():
             if rows:
                 text = self.text
-                to_bits = text.bits_per_byte if text.form.running else None
-                curve.draw(self.layout.curve, rows, text.baseline, self.spec.name, to_bits, text.unit)
+                to_bits = text.bits_per_byte if text.told else None
+                unit = f"{text.measure} per {text.unit}"
+                curve.draw(self.layout.curve, rows, text.baseline, self.spec.name, to_bits, unit)
             told = statistics.read(self.layout.statistics)
             if told:
                 heat.draw(self.layout.heat, told, self.spec.name)
@@ -249,6 +250,7 @@ class _Training:
             "validation_bits_per_byte": held_out.get("validation_bits_per_byte"),
             "validation_step": held_out.get("step"),
             "unit": self.text.unit,
+            "measure": self.text.measure,
             "scores": metrics.scores(held_out),
             "unigram_loss": None if baseline is None else baseline.nats,
             "unigram_bits_per_byte": None if baseline is None else baseline.bits_per_byte,

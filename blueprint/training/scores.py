@@ -21,7 +21,8 @@ def score(into: Mapping[str, Any], metrics: Mapping[str, Tensor], batch: Mapping
     predicted, labels = metrics.get("predicted"), batch["labels"]
     if predicted is None or not into:
         return
-    counts_B = (labels != IGNORED).flatten(1).any(1) if labels.dim() > 1 else labels != IGNORED
+    counts = ~labels.isnan() if labels.is_floating_point() else labels != IGNORED
+    counts_B = counts.flatten(1).any(1) if labels.dim() > 1 else counts
     if not counts_B.any():
         return
     for each in into.values():

@@ -148,19 +148,35 @@ class Text:
             found.append(trainer.max_epochs * -(-self.batches // trainer.accumulate_grad_batches))
         return min(found)
 
+    def _predicts(self, trait: str) -> bool:
+        objective = self.spec.objective
+        return self.form.running and objective is not None and trait in objective.traits
+
+    @property
+    def told(self) -> bool:
+        """Whether a loss tells how many bits running text takes."""
+        return self._predicts("every_token")
+
     @cached_property
     def baseline(self) -> Unigram | None:
-        """What a model that knows only token frequencies scores on held-out running text; None for other samples."""
-        return unigram(self.tokens.train, self.tokens.validation) if self.form.running else None
+        """What a model that knows only token frequencies scores on held-out running text; None where something else is
+        predicted."""
+        return unigram(self.tokens.train, self.tokens.validation) if self._predicts("running") else None
 
     @property
     def unit(self) -> str:
         """What a loss is a mean over, in words."""
-        return self.form.unit
+        said = None if self.spec.objective is None else self.spec.objective.unit
+        return said or self.form.unit
+
+    @property
+    def measure(self) -> str:
+        """What a loss is measured in."""
+        return "nats" if self.spec.objective is None else self.spec.objective.measure
 
     def bits_per_byte(self, nats: float) -> float | None:
-        """Nats per held-out token as bits per byte of running text; None for other samples."""
-        return bits_per_byte(nats, self.tokens.validation) if self.form.running else None
+        """Nats per held-out token as bits per byte of running text; None where they tell nothing of these."""
+        return bits_per_byte(nats, self.tokens.validation) if self.told else None
 
     @property
     def vocabulary(self) -> dict[str, int] | None:

@@ -38,8 +38,27 @@ LETTERS = member("tokenizer", "file").examples()[0]["path"]
 ENCODER = "model.type=encoder model.d_model=32 model.layers=1 model.max_length=32 model.block.attention.heads=2"
 MASKED = f"{ENCODER} objective=masked tokenizer.mask=true"
 WORDS = f"{ENCODER} objective=masked tokenizer=file tokenizer.path={LETTERS}"
+#: Beside what the keys of writing a text back show; the file's tokens have an id for padding.
+WRITER = "model.type=encoder_decoder model.d_model=32 model.layers=1 model.max_length=32 model.block.attention.heads=2"
+NOISY, CORRUPT = f"{WRITER} objective=denoising", f"{WRITER} objective=span_corruption"
+NOISE, SPANS = f"{NOISY} tokenizer.mask=true", f"{CORRUPT} tokenizer.sentinels=12"
+FILL = "objective=fill_in_the_middle tokenizer.sentinels=3"
+FILE = f"tokenizer=file tokenizer.path={LETTERS}"
+T5 = f"tokenizer=file tokenizer.path={Path(__file__).with_name('sentinels.json')}"
 
 PAIRED, CLASSED = " ".join(PAIRS), " ".join(LABELLED)
+BINARY = f"{CLASSED} objective=binary model.head.labels=1"
+SCORED = (
+    " ".join(
+        each.replace("labelled", "scored").replace("=classification", "=regression")
+        if each.startswith(("data.source", "objective"))
+        else each
+        for each in LABELLED
+    )
+    + " model.head.labels=1"
+)
+VECTORS = "model.block.dropout=0.1 model.head=pooler objective=contrastive"
+HINGE = f"{CLASSED} objective=hinge"
 
 #: For every other key another value, and after a bar what it shows beside; the runs with and without it are compared.
 RUNS = {
@@ -62,7 +81,35 @@ RUNS = {
     "objective.masked.mask": f"objective.mask=0.5 | {MASKED}",
     "objective.masked.random": f"objective.random=0.2 | {MASKED}",
     "objective.masked.whole_word": f"objective.whole_word=true | {WORDS}",
+    "objective.masked.label_smoothing": f"objective.label_smoothing=0.1 | {MASKED}",
+    "objective.masked.z_loss": f"objective.z_loss=0.1 | {MASKED}",
+    "objective.span_corruption.start": f"objective.start=pad | {CORRUPT} {T5}",
+    "objective.span_corruption.share": f"objective.share=0.4 | {SPANS}",
+    "objective.span_corruption.mean_length": f"objective.mean_length=1.5 | {SPANS} objective.share=0.4",
+    "objective.span_corruption.label_smoothing": f"objective.label_smoothing=0.1 | {SPANS}",
+    "objective.span_corruption.z_loss": f"objective.z_loss=0.1 | {SPANS}",
+    "objective.denoising.start": f"objective.start=pad | {NOISY} {FILE}",
+    "objective.denoising.infill": f"objective.infill=0.6 | {NOISE}",
+    "objective.denoising.mean_length": f"objective.mean_length=1.5 | {NOISE}",
+    "objective.denoising.permute": f"objective.permute=0 | {NOISE} data.source.path={__file__}",
+    "objective.denoising.delete": f"objective.delete=0.3 | {NOISE}",
+    "objective.denoising.rotate": f"objective.rotate=1 | {NOISE}",
+    "objective.denoising.label_smoothing": f"objective.label_smoothing=0.1 | {NOISE}",
+    "objective.denoising.z_loss": f"objective.z_loss=0.1 | {NOISE}",
+    "objective.prefix.start": f"objective.start=pad | {WRITER} objective=prefix {FILE}",
+    "objective.prefix.label_smoothing": f"objective.label_smoothing=0.1 | {WRITER} objective=prefix",
+    "objective.prefix.z_loss": f"objective.z_loss=0.1 | {WRITER} objective=prefix",
+    "objective.fill_in_the_middle.rate": f"objective.rate=1 | {FILL}",
+    "objective.fill_in_the_middle.spm": f"objective.spm=1 | {FILL}",
+    "objective.fill_in_the_middle.label_smoothing": f"objective.label_smoothing=0.1 | {FILL}",
+    "objective.fill_in_the_middle.z_loss": f"objective.z_loss=0.1 | {FILL}",
+    "objective.binary.positive_weight": f"objective.positive_weight=3 | {BINARY}",
+    "objective.hinge.margin": f"objective.margin=2 | {HINGE}",
+    "objective.hinge.squared": f"objective.squared=true | {HINGE}",
+    "objective.regression.error": f"objective.error=absolute | {SCORED}",
+    "objective.contrastive.temperature": f"objective.temperature=1 | {ENCODER} {VECTORS}",
     "tokenizer.byte.mask": "tokenizer.mask=true",
+    "tokenizer.byte.sentinels": "tokenizer.sentinels=3",
     "tokenizer.file.pad": f"tokenizer.pad=a | {WORDS} data.packing=single",
     "tokenizer.file.mask": f"tokenizer.mask=a | {WORDS}",
     "tokenizer.file.cls": f"tokenizer.cls=a | {WORDS}",
@@ -165,6 +212,10 @@ SOURCES = {
     "source.labelled.label": {"label": 0},
     "source.labelled.labels": {"labels": ["y", "x", "w"]},
     "source.labelled.bad_rows": {"path": "bad.tsv", "bad_rows": 0.5},
+    "source.scored.path": {"path": "numbers.csv"},
+    "source.scored.text": {"text": 1},
+    "source.scored.score": {"score": 2},
+    "source.scored.bad_rows": {"path": "bad.tsv", "bad_rows": 0.5},
     "source.image_folder.path": {"path": "others"},
     "source.image_folder.channels": {"channels": 1},
     "source.image_folder.mean": {"mean": 0.5},
@@ -186,6 +237,8 @@ PLAIN: dict[str, dict[str, Any]] = {
     "text.bad_rows": {"path": ["a.tsv", "bad.po"]},
     "pairs.bad_rows": {"path": "bad.tsv"},
     "labelled.bad_rows": {"path": "bad.tsv"},
+    "scored": {"path": "numbers.tsv"},
+    "scored.bad_rows": {"path": "bad.tsv"},
 }
 #: A change to each key of a stage, which changes what is left of TEXTS; and what else is said, before and after.
 STAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -341,6 +394,8 @@ def test_every_key_of_a_source_changes_what_is_read(key: str, tmp_path: Path, mo
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.tsv").write_text("one\tx\ntwo\ty\nthree\tw\n")
     (tmp_path / "b.tsv").write_text("four\tx\nfive\ty\n")
+    for name, between in (("numbers.tsv", "\t"), ("numbers.csv", ",")):
+        (tmp_path / name).write_text(between.join(("one", "1", "2")) + "\n")
     (tmp_path / "bad.tsv").write_text("one\tx\nalone\n")
     (tmp_path / "a.po").write_text('msgid "a"\nmsgstr "x"\n\n#, fuzzy\nmsgid "b"\nmsgstr "y"\n')
     (tmp_path / "b.po").write_text('msgid "c"\nmsgstr "z"\n')

@@ -69,3 +69,24 @@ def test_the_seed_hides_others(make_spec: MakeSpec) -> None:
     assert np.array_equal(one[0]["labels"], two[0]["labels"])
     other = Samples(one.split, one.packing, seed=None, change=one.change, lots=2)
     assert not all(np.array_equal(one[n]["labels"], other[n]["labels"]) for n in range(len(one)))
+
+
+SIDES = ["model.type=encoder_decoder", *MASKED[1:]]
+
+
+@pytest.mark.parametrize(
+    ("said", "bits", "baseline"),
+    [
+        ([], True, True),
+        (MASKED, False, True),
+        ([*SIDES, "objective=prefix"], False, True),
+        ([*SIDES, "objective=denoising"], False, False),
+    ],
+    ids=["causal", "masked", "prefix", "denoising"],
+)
+def test_bits_and_a_baseline_are_told_where_they_mean_something(
+    said: list[str], bits: bool, baseline: bool, make_spec: MakeSpec
+) -> None:
+    """Bits per byte where every token is predicted, token frequencies where tokens are predicted as they stand."""
+    text = prepare(make_spec(*said), progress=False)
+    assert ((text.bits_per_byte(1.0) is not None), (text.baseline is not None)) == (bits, baseline)

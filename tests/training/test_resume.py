@@ -45,6 +45,10 @@ CASES = {
         Crash(5),
     ),
     "over pairs of texts": ([*PAIRS, "trainer.val_check_interval=3"], Crash(6)),
+    "of a spoilt text with a worker": (
+        ["model.type=encoder_decoder", *MASKED[1:], "objective=denoising", "data.workers=1"],
+        Crash(5),
+    ),
     "over labelled texts with a worker": ([*LABELLED, "data.workers=1"], Signal(5)),
     "in bf16": (["trainer.precision=bf16-mixed"], Crash(3)),
     **{f"under {name}": ([f"optimizer={name}"], Crash(3)) for name in ("sgd", "lion", "adafactor", "muon")},

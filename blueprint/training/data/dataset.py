@@ -22,8 +22,8 @@ class Samples(Dataset[Arrays]):
     """The samples of a split; item n is the n-th of the order, over all epochs.
 
     With a `seed` the order is shuffled anew every epoch; without one it is the stored order. Item -1 counts for
-    nothing: labels of -100, place -1. `change` is made to every sample, from lots that depend on `lots`, the epoch and
-    the sample alone.
+    nothing: labels of -100 (numbers: nan), place -1. `change` is made to every sample, from lots that depend on `lots`,
+    the epoch and the sample alone.
     Picklable: what travels to another process is a path and a few numbers. Raises `DataError` where there is no sample.
     """
 
@@ -45,7 +45,8 @@ class Samples(Dataset[Arrays]):
         if self.change is not None:
             arrays = self.change(arrays, f"{self.lots} {self.split.name} {n // len(self)} {place}")
         if filler:
-            arrays["labels"] = np.full_like(arrays["labels"], IGNORE)
+            labels = arrays["labels"]
+            arrays["labels"] = np.full_like(labels, np.nan if labels.dtype.kind == "f" else IGNORE)
         return arrays | {"place": np.array(FILLER if filler else place)}
 
     def where(self, sample: int) -> list[Piece]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -190,6 +191,42 @@ class Labelled:
         """The label's number and the ids of the text."""
         text, label = (part.decode() for part in split(data))
         return np.concatenate([[self.classes.number(label)], _whole(self.tokenizer, text)]).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The encoder of texts with a number each: the eight bytes of the number, then the text's ids."""
+
+    tokenizer: Tokenizer
+    divisible = False
+
+    @property
+    def vocab_size(self) -> int:
+        """The tokenizer's, or the 256 values of a byte."""
+        return max(self.tokenizer.vocab_size, 256)
+
+    @property
+    def eos_id(self) -> int | None:
+        """The tokenizer's."""
+        return self.tokenizer.eos_id
+
+    @property
+    def fingerprint(self) -> str:
+        """Numbers, by the tokenizer's."""
+        return f"scored by {self.tokenizer.fingerprint}"
+
+    def dealt_by(self, data: bytes) -> bytes:
+        """The text."""
+        return split(data)[0]
+
+    def texts(self, data: bytes) -> list[str]:
+        """The text."""
+        return [split(data)[0].decode()]
+
+    def ids(self, data: bytes) -> NDArray[Any]:
+        """The bytes of the number, as a little-endian double, and the ids of the text."""
+        text, number = (part.decode() for part in split(data))
+        return np.concatenate([list(struct.pack("<d", float(number))), _whole(self.tokenizer, text)]).astype(np.int64)
 
 
 @dataclass(frozen=True)

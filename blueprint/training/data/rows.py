@@ -1,4 +1,5 @@
-"""Samples of one document each that are no running text: pairs of texts, labelled texts, labelled images.
+"""Samples of one document each that are no running text: pairs of texts, texts and images
+with a label or a number each.
 
 Legend: T the length of a source or a text, U that of a target, C channels, Y rows, X columns.
 """
@@ -70,6 +71,22 @@ class LabelledRows(_Rows):
         text = split.ids[start + 1 : stop].astype(np.int64)
         label = np.array(split.ids[start], dtype=np.int64)
         return {**_padded(text, self.length, _pad(self.pad_id, split)), "labels": label}
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRows(_Rows):
+    """A text, cut to the length or padded at the right, and its number."""
+
+    length: int
+    pad_id: int | None = None
+
+    def sample(self, split: Split, index: int) -> Arrays:
+        """input_ids and attention_mask (T,), labels () float32."""
+        start, stop = self.span(split, index)
+        text = split.ids[start + 8 : stop].astype(np.int64)
+        number = split.ids[start : start + 8].astype(np.uint8).view("<f8")[0]
+        padded = _padded(text, self.length, _pad(self.pad_id, split))
+        return {**padded, "labels": np.array(number, dtype=np.float32)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ Legend: T tokens of a sample, V vocabulary.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from blueprint_registry.objective._lots import lots
 
 if TYPE_CHECKING:
     from blueprint.kinds import Tokenizer
@@ -21,10 +22,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Masking:
-    """Hides tokens of a sample by lot: `(arrays, word) -> arrays`, the same for the same word.
-
-    The lots are a hash's bytes and come from no generator, so that no library's version changes them.
-    """
+    """Hides tokens of a sample by lot: `(arrays, word) -> arrays`, the same for the same word."""
 
     said: Masked
     mask_id: int | None
@@ -44,7 +42,7 @@ class Masking:
         free_T = ~self.special_V[ids_T]
         if "attention_mask" in arrays:
             free_T &= arrays["attention_mask"]
-        order_T, fate_T, other_T = _lots(word, len(ids_T))
+        order_T, fate_T, other_T = lots(f"masked {word}", 3 * len(ids_T)).reshape(3, len(ids_T))
         at = self._words(arrays, free_T, order_T) if self.said.whole_word else self._tokens(free_T, order_T)
         labels_T = np.full_like(ids_T, IGNORED)
         labels_T[at] = ids_T[at]
@@ -88,9 +86,3 @@ class Masking:
             if room <= 0 and chosen:
                 break
         return np.concatenate(chosen) if chosen else np.array([], dtype=np.intp)
-
-
-def _lots(word: str, count: int) -> NDArray[np.uint64]:
-    """(3, count) numbers below 2^64, uniform and independent."""
-    stream = hashlib.shake_128(f"masked {word}".encode()).digest(24 * count)
-    return np.frombuffer(stream, dtype="<u8").reshape(3, count)

@@ -1,40 +1,27 @@
 """Prediction of the next token."""
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
-
-from pydantic import Field
+from typing import TYPE_CHECKING, ClassVar
 
 from blueprint.component import Site, register
-from blueprint.kinds import Objective
+from blueprint_registry.objective._predicting import Predicting
 
 if TYPE_CHECKING:
-    from blueprint_registry.objective.causal_nn import CausalObjective
+    from blueprint_registry.objective._tokens_nn import TokensObjective
 
 
 @register("causal")
-class Causal(Objective):
+class Causal(Predicting):
     """Cross-entropy of every next token given those before it, a mean over tokens in nats (Bengio et al., 2003, §2).
 
     Smoothing, z-loss and the losses of the model's parts act in training alone, so that validation losses of different
     settings compare.
     """
 
-    traits: ClassVar[frozenset[str]] = frozenset({"next_token"})
+    traits: ClassVar[frozenset[str]] = frozenset({"next_token", "running", "every_token"})
     models: ClassVar[frozenset[str]] = frozenset({"decoder"})
 
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Probability spread evenly over the vocabulary in the target (Szegedy et al., 2016, §7)."""
-
-    z_loss: Annotated[float, Field(ge=0)] = 0.0
-    """Weight of log²Z, Z the softmax's denominator, which keeps logits from drifting (PaLM, 2022, §5: 1e-4)."""
-
-    @classmethod
-    def examples(cls) -> list[dict[str, Any]]:
-        """Plain, and with both additions."""
-        return [{}, {"label_smoothing": 0.1, "z_loss": 1e-4}]
-
-    def build(self, at: Site) -> "CausalObjective":
+    def build(self, at: Site) -> "TokensObjective":
         """The function `(model, batch) -> (loss, metrics)`."""
-        from blueprint_registry.objective.causal_nn import CausalObjective
+        from blueprint_registry.objective._tokens_nn import TokensObjective
 
-        return CausalObjective(self)
+        return TokensObjective(self)

@@ -5,24 +5,26 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from blueprint.component import Fault, Faults, Site, register, rule
-from blueprint.kinds import Objective, Tokenizer
+from blueprint.kinds import Tokenizer
+from blueprint_registry.objective._predicting import Predicting
 
 if TYPE_CHECKING:
     from blueprint_registry.objective._masking import Masking
-    from blueprint_registry.objective.masked_nn import MaskedObjective
+    from blueprint_registry.objective._tokens_nn import TokensObjective
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 @register("masked")
-class Masked(Objective):
+class Masked(Predicting):
     """Cross-entropy of some tokens, chosen by lot and mostly hidden, given all the others: a mean over the chosen in
     nats (Devlin et al., 2019, §3.1).
 
     The lots are drawn anew every epoch (Liu et al., 2019, §4.1), for validation always the same. Special tokens and
-    padding are never chosen. Losses of the model's parts act in training alone.
+    padding are never chosen. Smoothing, z-loss and the losses of the model's parts act in training alone.
     """
 
+    traits: ClassVar[frozenset[str]] = frozenset({"running"})
     models: ClassVar[frozenset[str]] = frozenset({"encoder"})
     beside: ClassVar[dict[str, Any]] = {
         "model.type": "encoder",
@@ -81,8 +83,8 @@ class Masked(Objective):
 
         return Masking.of(self, tokenizer)
 
-    def build(self, at: Site) -> "MaskedObjective":
+    def build(self, at: Site) -> "TokensObjective":
         """The function `(model, batch) -> (loss, metrics)`."""
-        from blueprint_registry.objective.masked_nn import MaskedObjective
+        from blueprint_registry.objective._tokens_nn import TokensObjective
 
-        return MaskedObjective()
+        return TokensObjective(self)

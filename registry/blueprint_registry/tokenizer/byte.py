@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import NonNegativeInt
+
 from blueprint.component import Site, register
 from blueprint.kinds import Tokenizer
 
@@ -17,15 +19,19 @@ class Byte(Tokenizer):
     mask: bool = False
     """Whether there is an id, 257, that stands for a token to be told, as the objective `masked` needs."""
 
+    sentinels: NonNegativeInt = 0
+    """How many ids follow that stand for no text, as objectives need to mark places (`span_corruption`,
+    `fill_in_the_middle`)."""
+
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
-        """Without and with a mask."""
-        return [{}, {"mask": True}]
+        """Without and with a mask and sentinels."""
+        return [{}, {"mask": True}, {"mask": True, "sentinels": 3}]
 
     @property
     def vocab_size(self) -> int:
-        """256 bytes, the end of a text, and the mask where there is one."""
-        return 258 if self.mask else 257
+        """256 bytes, the end of a text, the mask where there is one, and the sentinels."""
+        return 257 + self.mask + self.sentinels
 
     @property
     def mask_id(self) -> int | None:
@@ -34,8 +40,13 @@ class Byte(Tokenizer):
 
     @property
     def special_ids(self) -> tuple[int, ...]:
-        """The end of a text, and the mask."""
-        return (256, 257) if self.mask else (256,)
+        """The end of a text, the mask and the sentinels."""
+        return tuple(range(256, self.vocab_size))
+
+    @property
+    def sentinel_ids(self) -> tuple[int, ...]:
+        """The last ids of all."""
+        return tuple(range(257 + self.mask, self.vocab_size))
 
     @property
     def eos_id(self) -> int:

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from blueprint_registry.objective._token_loss_nn import IGNORED, loss_of
 
 if TYPE_CHECKING:
-    from blueprint_registry.objective.seq2seq import Seq2seq
+    from blueprint_registry.objective._predicting import Writing
 
 
-class Seq2SeqObjective:
+class WritingObjective:
     """Mean cross-entropy of `labels` (the target's tokens; −100 is not counted), the logits never whole in memory."""
 
-    def __init__(self, said: Seq2seq) -> None:
+    def __init__(self, said: Writing) -> None:
         self.said = said
 
     def __call__(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -35,8 +35,7 @@ class Seq2SeqObjective:
             decoder_attention_mask=batch.get("decoder_attention_mask"),
             logits=False,
         )
-        extra = {"label_smoothing": self.said.label_smoothing, "z_loss": self.said.z_loss} if model.training else {}
-        loss, metrics = loss_of(model, out, labels_BU, **extra)
+        loss, metrics = loss_of(model, out, labels_BU, **(self.said.additions if model.training else {}))
         if not model.training:
             # Row by row: the logits of a whole batch may be far larger than everything else.
             rows = [model.project(hidden_1UD).argmax(-1) for hidden_1UD in out.hidden.split(1)]  # type: ignore[operator]
