@@ -158,7 +158,9 @@ class BlueprintModule(pl.LightningModule):
     def _lone(self, batch_idx: int) -> float:
         """Mends that Lightning divides by the number of accumulated batches even where an epoch's end leaves fewer."""
         whole = self.trainer.accumulate_grad_batches
-        return whole / min(whole, self.trainer.num_training_batches - batch_idx // whole * whole)
+        batches = self.trainer.num_training_batches
+        # A run that goes on after the end of an epoch counts on from there.
+        return whole / min(whole, batches - batch_idx % batches // whole * whole)
 
     def _all(self, good: Tensor) -> bool:
         # Processes must agree: one that stopped alone would leave the others waiting for it.
