@@ -62,7 +62,7 @@ class Data(Section):
         for stage in listed(stages):
             if source.gives not in stage.takes:
                 yield Fault(
-                    f"stage `{stage.spec_name}` works on {' and '.join(sorted(stage.takes))}, and source "
+                    f"stage `{stage.spec_name}` works on {', '.join(sorted(stage.takes))}, and source "
                     f"`{source.spec_name}` gives {source.gives}",
                     "stages",
                     f"remove `{stage.spec_name}` from `stages`",

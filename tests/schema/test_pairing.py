@@ -35,7 +35,9 @@ def test_samples_that_an_objective_does_not_read_are_refused_with_what_fits() ->
     assert "`labelled`" in said
     assert "`image_folder`" in said
     said, _ = refusal(f"{BOTH}{BYTE}data:\n  source: stdlib\n")
-    assert said.endswith("| say source `pairs` or `reversal`"), "no objective that reads text trains this model"
+    assert "say objective `denoising` or `prefix` or `span_corruption`" in said
+    assert "`pairs` or `reversal`" in said
+    assert "causal" not in said, "it trains no encoder-decoder"
 
 
 def test_what_reads_pairs_takes_them() -> None:
