@@ -6,13 +6,12 @@ import contextlib
 import copy
 import dataclasses
 import re
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from blueprint.describe import descriptions
 from blueprint.diagnosis import SpecError
+from blueprint.testing.data_checks import documents_become_the_same_again, learns_the_same_twice, text_comes_back
 from blueprint.testing.tiny import LENGTH, TINY, Case, place, stacks
 
 Check = Callable[[Case], None]
@@ -316,81 +315,6 @@ def _loss_is_finite_and_teaches_every_parameter(case: Case) -> None:
     assert not lazy, f"the loss gives no gradient to {', '.join(lazy)}"
 
 
-def _documents_become_the_same_again(case: Case) -> None:
-    import pickle
-
-    from blueprint.kinds import Document, Dropped
-
-    stage: Any = case.cls(**case.settings)
-    try:
-        assert stage.fingerprint() == pickle.loads(pickle.dumps(stage)).fingerprint(), "it is another once pickled"
-    except ValueError:
-        return  # a file that an example speaks of is not there
-    texts = ("a word, and another word " * 300, "a word", "A  word", "a word")
-    documents = [Document(str(number), (text,)) for number, text in enumerate(texts)]
-
-    def made(stage: Any) -> list[Any]:
-        if "compares" in stage.traits:
-            found = list(stage.over(documents))
-            assert len(found) == len(documents), "for every document it says what becomes of it"
-            return [str(each) if isinstance(each, Dropped) else each for each in found]
-        out: list[Any] = []
-        for document in documents:
-            try:
-                out.append(list(stage.each(document, document.name)))
-            except Dropped as why:
-                out.append(str(why))
-        assert stage.divides or all(isinstance(each, str) or len(each) == 1 for each in out), "`divides` is not said"
-        return out
-
-    assert made(stage) == made(pickle.loads(pickle.dumps(stage))), "the same documents become others"
-
-
-def _text_comes_back(case: Case) -> None:
-    tokenizer: Any = case.spec.tokenizer
-    known = ("Plain WORDS,  123 ", "naïve 你好 🙂\n\ttabs", "")
-    others = ("other Words — 456\r\n", "ﬁ Å é \x00") if "every_text" in tokenizer.traits else ()
-    with _learned(tokenizer, known) as learned:
-        made = learned.build(case.spec.model.site())
-        assert made.vocab_size == tokenizer.vocab_size, "training changes how many ids there are"
-        for text in (*known, *others):
-            ids, back = made.encode(text), made.normal(text)
-            assert all(0 <= int(i) < made.vocab_size for i in ids), "an id lies outside the vocabulary"
-            assert made.decode(ids) == back, f"{text!r} comes back as {made.decode(ids)!r}, not as {back!r}"
-            assert made.normal(back) == back, f"{back!r}, which comes back of {text!r}, would itself not"
-            for whole in (made.document(text), made.prompt(text)):
-                assert all(0 <= int(i) < made.vocab_size for i in whole), "an id lies outside the vocabulary"
-                assert made.decode(whole) == back, "what a template adds is text"
-
-
-def _learns_the_same_twice(case: Case) -> None:
-    tokenizer: Any = case.spec.tokenizer
-    if not tokenizer.untrained:
-        return
-    texts = [f"many words, some of them {word} and {word}s\n" for word in ("new", "old", "néw", "well known") * 5]
-    one, two = tokenizer.train(texts), tokenizer.train(texts)
-    assert one == two, "training twice on the same texts gives two tokenizers"
-    roles = ("eos_id", "bos_id", "pad_id", "mask_id", "fingerprint")
-    with _learned(tokenizer, texts) as learned:
-        for role in roles[:-1]:
-            assert getattr(learned, role, None) == getattr(tokenizer, role, None), f"training changes {role}"
-        assert set(tokenizer.special_ids) <= set(learned.special_ids), "training changes the special tokens"
-        assert learned.fingerprint != tokenizer.fingerprint, "what was learned does not show in the fingerprint"
-        assert not learned.untrained
-
-
-@contextlib.contextmanager
-def _learned(tokenizer: Any, texts: Sequence[str]) -> Iterator[Any]:
-    """The tokenizer as it is after training, where it has to be trained."""
-    if not tokenizer.untrained:
-        yield tokenizer
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tokenizer.json"
-        path.write_text(tokenizer.train([*texts] * 4), encoding="utf-8")
-        yield tokenizer.of({**tokenizer.to_plain(), tokenizer.learned: str(path)})
-
-
 EVERY: tuple[Check, ...] = (_documentation_names_purpose_and_source, _every_setting_is_read_back)
 MODEL: tuple[Check, ...] = (
     _spec_round_trip,
@@ -413,9 +337,9 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         _what_is_said_of_one_weight_holds,
     ),
     "objective": (_spec_round_trip, _loss_is_finite_and_teaches_every_parameter),
-    "tokenizer": (_spec_round_trip, _text_comes_back, _learns_the_same_twice),
+    "tokenizer": (_spec_round_trip, text_comes_back, learns_the_same_twice),
     "source": (),
-    "stage": (_spec_round_trip, _documents_become_the_same_again),
+    "stage": (_spec_round_trip, documents_become_the_same_again),
     "position": (*MODEL, _documents_in_a_row_are_as_alone),
     "positions": (*MODEL, _documents_in_a_row_are_as_alone),
 }
