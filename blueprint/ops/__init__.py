@@ -13,6 +13,7 @@ from blueprint.ops.optimizer import Stepping, Together, running
 from blueprint.ops.recompute import recomputed, recomputing
 from blueprint.ops.rotary import angles, rotate
 from blueprint.ops.routing import Routing, counts, wide
+from blueprint.ops.shards import Shards, cut, shards_of
 from blueprint.ops.stacked import run_stacked, stack
 from blueprint.ops.state import KVState, State, steady
 from blueprint.ops.terms import merge_terms, with_losses
@@ -30,6 +31,7 @@ __all__ = [
     "MemoryState",
     "Meter",
     "Routing",
+    "Shards",
     "State",
     "Stepping",
     "Together",
@@ -38,6 +40,7 @@ __all__ = [
     "attend",
     "counts",
     "cross_entropy",
+    "cut",
     "dispatch",
     "merge_terms",
     "parameter_groups",
@@ -46,6 +49,7 @@ __all__ = [
     "rotate",
     "run_stacked",
     "running",
+    "shards_of",
     "stack",
     "steady",
     "wide",

@@ -19,11 +19,12 @@ def stack(one: nn.Module, copies: int) -> nn.Module:
 
     Where all that learns is in linear maps, these become grouped products. A module with parameters of any other kind
     is run copy by copy: the same result, slower where copies are many. What each copy starts from is drawn by itself
-    (`blueprint.model.initialise`).
+    (`blueprint.model.initialise`). Its attribute `stacked` says how many it is.
     """
     every = one.named_modules(remove_duplicate=False)
     linear = {name: module for name, module in every if isinstance(module, nn.Linear)}
     grouped = all(name.rpartition(".")[0] in linear for name, _ in one.named_parameters())
+    one.stacked = copies  # type: ignore[assignment]
     one.groups = groups = Groups() if grouped else None  # type: ignore[assignment]
     if groups is not None:
         made: dict[nn.Module, GroupedLinear] = {}  # a map that stands in two places stays one

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr
+from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr
 
 from blueprint.component import Component, Fault, Faults, Section, rule, slot
 from blueprint.kinds import Objective, Optimizer, Schedule, Tokenizer
@@ -18,78 +16,13 @@ from blueprint.schema.learning import Ema, Recompute
 from blueprint.schema.model import Model
 from blueprint.schema.pairing import Pairing
 from blueprint.schema.shape import fields
+from blueprint.schema.trainer import Trainer
 from blueprint.tree import Entry, Map, Scalar
 
 VERSION = 1
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Precision = Literal["32-true", "16-mixed", "16-true", "bf16-mixed", "bf16-true", "64-true"]
 Role = Literal["router", "norm", "head", "softmax"]
-
-
-class Trainer(Section):
-    """Lightning's Trainer: its own argument names and values."""
-
-    max_steps: PositiveInt | None = None
-    """Optimizer steps to take."""
-    max_epochs: PositiveInt | None = None
-    """Passes over the training data; `max_steps` ends a run earlier."""
-    precision: Precision = "32-true"
-    """Number formats of weights and computation."""
-    accelerator: Literal["auto", "cpu", "cuda", "gpu", "mps"] = "auto"
-    """The kind of device."""
-    devices: PositiveInt | Literal["auto"] = 1
-    """How many devices."""
-    num_nodes: PositiveInt = 1
-    """How many machines."""
-    strategy: Literal["auto", "ddp"] = "auto"
-    """How several devices share the work."""
-    accumulate_grad_batches: PositiveInt = 1
-    """Batches of one optimizer step, which takes the plain mean of their losses; each of those is a mean over the
-    batch's own tokens. At the end of an epoch fewer batches may be left."""
-    gradient_clip_val: PositiveFloat | None = None
-    """Gradients are scaled down to this norm (or cut at this value); null for no clipping."""
-    gradient_clip_algorithm: Literal["norm", "value"] | None = None
-    """Whether clipping acts on the global norm or on each value; needs `gradient_clip_val`, where null means `norm`."""
-    val_check_interval: PositiveInt | None = None
-    """Batches between validations; null validates at the end only."""
-    limit_val_batches: PositiveInt = 50
-    """Validation batches at most."""
-    log_every_n_steps: PositiveInt = 10
-    """Steps between logged metrics."""
-    deterministic: bool = False
-    """Refuse operations that are not deterministic on this device."""
-    detect_anomaly: bool = False
-    """Name the operation that made a gradient non-finite (slow)."""
-
-    @rule("gradient_clip_algorithm", "gradient_clip_val")
-    def _clip_needs_value(algorithm: str | None, value: float | None) -> Faults:
-        if algorithm is not None and value is None:
-            return Fault("`gradient_clip_algorithm` does nothing without `gradient_clip_val`")
-        return None
-
-    @rule("precision", "accelerator")
-    def _precision_fits_device(precision: str, accelerator: str) -> Faults:
-        device = "cpu" if accelerator == "cpu" or (accelerator == "auto" and not accelerator_present()) else accelerator
-        if device == "cpu" and precision in ("16-mixed", "16-true"):
-            why = (
-                "Lightning would silently train in bf16-mixed instead"
-                if precision == "16-mixed"
-                else "without loss scaling its gradients underflow and training ends in NaN"
-            )
-            return Fault(
-                f"`{precision}` does not train on the CPU: {why}",
-                "precision",
-                "say `32-true`, or choose `bf16-mixed` yourself",
-            )
-        if device == "mps" and precision == "64-true":
-            return Fault("Apple's devices have no 64-bit floats", "precision", "say `32-true`")
-        return None
-
-
-def accelerator_present() -> bool:
-    """Whether this machine seems to have a GPU, judged without importing torch (device files, platform)."""
-    return sys.platform == "darwin" or any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/kfd").exists()
 
 
 class PrecisionPolicy(Section):

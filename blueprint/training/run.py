@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +34,7 @@ from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_precision
 from blueprint.training.restore import load_weights
 from blueprint.training.task import Text, prepare, ready_to_train
-
-#: Lightning wants a number of batches between validations; this one never comes.
-NEVER = 1 << 60
+from blueprint.training.trainer import quiet, trainer
 
 
 def fit(
@@ -140,9 +136,9 @@ class _Training:
             raise TrainError(f"the run is at step {self.step} already, past the {self.steps} that were asked for")
         if self.spec.sample is not None:
             sample.prompt(model, self.text.tokenizer, self.spec.sample, known_start(self.spec))
-        trainer, recorder, saver = self._trainer()
+        lightning, recorder, saver = self._trainer()
         for samples in (self.text.train, self.text.validation):
-            loader(samples, batch_size=self.text.data.batch_size, world_size=trainer.world_size)
+            loader(samples, batch_size=self.text.data.batch_size, world_size=lightning.world_size)
         if newest is None and self.spec.start is not None:
             start = self.spec.start
             self.say(str(load_weights(model, start.from_, start.parts, start.strict)))
@@ -158,7 +154,7 @@ class _Training:
                     recorder.table = metrics.Table(self.layout.metrics, after=self.step)
                     recorder.statistics = statistics.Statistics(self.layout.statistics, after=self.step)
                 if self.step < self.steps:
-                    self._fit(trainer, newest)
+                    self._fit(lightning, newest)
                 status = "finished"
             except Interrupted:
                 status = "interrupted"
@@ -193,10 +189,6 @@ class _Training:
 
     def _trainer(self) -> tuple[pl.Trainer, Recorder, Saver]:
         spec, layout, steps = self.spec, self.layout, self.steps
-        said = {name: value for name, value in spec.trainer.to_plain().items() if value is not None}
-        # One bound for both: the loop then ends in the middle of an epoch or at its end, all the same.
-        said |= {"max_steps": steps, "max_epochs": -1}
-        said.setdefault("val_check_interval", NEVER)
         recorder = Recorder(None, spec.trainer.log_every_n_steps, steps)
         saver = Saver(layout.checkpoints, spec.checkpoint.every_n_steps, spec.checkpoint.keep, steps, StopSignals())
         callbacks: list[pl.Callback] = [recorder]
@@ -206,20 +198,8 @@ class _Training:
         if spec.sample is not None:
             start = known_start(spec)
             callbacks.append(Sampler(spec.sample, self.text.tokenizer, layout.samples, steps, self.say, start))
-        with quiet():
-            trainer = pl.Trainer(
-                **said,
-                callbacks=[*callbacks, *self.more, saver],
-                plugins=[AtomicIO()],
-                check_val_every_n_epoch=None,
-                num_sanity_val_steps=0,
-                use_distributed_sampler=False,
-                logger=False,
-                enable_model_summary=False,
-                enable_progress_bar=self.progress,
-                default_root_dir=layout.root,
-            )
-        return trainer, recorder, saver
+        callbacks += [*self.more, saver]
+        return trainer(spec, steps, callbacks, layout.root, progress=self.progress), recorder, saver
 
     def _written(self, status: str, seconds: float) -> Run:
         """Draw loss and statistics, and write down how the sitting ended."""
@@ -278,25 +258,3 @@ def first() -> bool:
 
 def _held(layout: Layout) -> contextlib.AbstractContextManager[None]:
     return files.lock(layout.busy, what=f"the run {layout.root}") if first() else contextlib.nullcontext()
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Without Lightning's notes on hardware, loaders and itself, which mean nothing here; its warnings stay."""
-    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    say: Callable[[str], None] = lambda message: warnings.filterwarnings("ignore", message=message)  # noqa: E731
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        with warnings.catch_warnings():
-            say(".*does not have many workers.*")
-            say(".*ended before the epoch ended.*")
-            say(".*is smaller than the logging interval.*")
-            say(".*GPU available but not used.*")
-            # The compiler looks through caches of pure functions, which is as well.
-            say(".*`functools.lru_cache`-wrapped function.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -16,7 +16,8 @@ from blueprint.component import Section
 from blueprint.kinds import Document, Dropped
 from blueprint.registry import member
 from blueprint.schema.shape import fields
-from blueprint.schema.spec import Spec, Trainer
+from blueprint.schema.spec import Spec
+from blueprint.schema.trainer import Trainer
 from blueprint.training import metrics
 from blueprint.training.error import TrainError
 from blueprint.training.task import prepare

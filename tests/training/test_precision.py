@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from blueprint.schema.spec import Trainer
+from blueprint.schema.trainer import Trainer
 from blueprint.training import precision
 from blueprint.training.error import TrainError
 from blueprint.training.run import fit

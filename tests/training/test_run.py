@@ -257,7 +257,7 @@ def test_what_is_wrong_with_a_spec_shows_before_its_folder_is_taken(
 
 def test_the_module_trains_under_any_lightning_trainer(make_spec: MakeSpec) -> None:
     from blueprint.training.data_module import BlueprintData
-    from blueprint.training.run import quiet
+    from blueprint.training.trainer import quiet
 
     spec = make_spec("trainer.max_steps=40", "schedule=constant")
     module = bp.compile(spec)

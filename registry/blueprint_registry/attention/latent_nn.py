@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from blueprint.component import Site
-from blueprint.ops import Flow, Keys, KVState, Linear, attend, steady
+from blueprint.ops import Flow, Keys, KVState, Linear, Shards, attend, cut, steady
 from blueprint_registry.attention._temperature_nn import sharpened
 
 if TYPE_CHECKING:
@@ -74,10 +74,17 @@ class LatentAttention(nn.Module):
         # One head of keys; values are the same numbers, and kept once.
         return KVState(batch, 1, length, kept, 0, visible=self.visible, dtype=dtype, device=device)
 
+    def shards(self) -> Shards | None:
+        """By heads, what comes before them whole; None where positions add to the scores of all heads at once."""
+        if self.biases:
+            return None
+        queries = {"q": self.q} if hasattr(self, "q") else {"q_up": self.q_up}
+        return cut({**queries, "kv_up": self.kv_up}, {"o": self.o}, self.heads)
+
     def forward(self, x_BTD: Tensor, flow: Flow, state: KVState | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Each token gathers values from those it sees; with a state, from tokens of earlier forwards too."""
         q_BTD = self.q(x_BTD) if hasattr(self, "q") else self.q_up(self.q_norm(self.q_down(x_BTD)))
-        q_BHTE = q_BTD.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        q_BHTE = q_BTD.unflatten(-1, (-1, self.nope_dim + self.rope_dim)).transpose(1, 2)
         if self.temperature is not None:
             q_BHTE = sharpened(q_BHTE, self.temperature, flow.position_BT)
         q_BHTN, q_BHTP = q_BHTE.split((self.nope_dim, self.rope_dim), -1)
@@ -101,9 +108,9 @@ class LatentAttention(nn.Module):
         self, q_BHTN: Tensor, q_BHTP: Tensor, latent_BTC: Tensor, k_B1TP: Tensor, flow: Flow, state: KVState | None
     ) -> Tensor:
         """Attention among this forward's own tokens, with keys and values of every head (eq. 9 to 19)."""
-        both_BHTX = self.kv_up(latent_BTC).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        both_BHTX = self.kv_up(latent_BTC).unflatten(-1, (-1, self.nope_dim + self.value_dim)).transpose(1, 2)
         k_BHTN, v_BHTV = both_BHTX.split((self.nope_dim, self.value_dim), -1)
-        k_BHTE = torch.cat((k_BHTN, k_B1TP.expand(-1, self.heads, -1, -1)), -1)
+        k_BHTE = torch.cat((k_BHTN, k_B1TP.expand(-1, k_BHTN.shape[1], -1, -1)), -1)
         backend = self.backend if state is None else None
         return self._attend(torch.cat((q_BHTN, q_BHTP), -1), Keys.of(k_BHTE, v_BHTV, flow), flow, backend)
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from blueprint.component import Site
-from blueprint.ops import Flow, Keys, KVState, Linear, attend, steady
+from blueprint.ops import Flow, Keys, KVState, Linear, Shards, attend, cut, steady
 from blueprint_registry.attention._temperature_nn import sharpened
-from blueprint_registry.attention.each_head_nn import each_head
+from blueprint_registry.attention.each_head_nn import EachHead, each_head
 
 if TYPE_CHECKING:
     from blueprint_registry.attention.multi_head import MultiHead
@@ -84,6 +84,18 @@ class MultiHeadAttention(nn.Module):
             raise ValueError(f"attention that sees later tokens ({self.visible.describe()}) cannot decode step by step")
         widths = self.head_dim, self.value_dim
         return KVState(batch, self.kv_heads, length, *widths, visible=self.visible, dtype=dtype, device=device)
+
+    def shards(self) -> Shards | None:
+        """By heads of keys and values with their queries; None where something is told of all heads at once."""
+        if self.flat or self.inner_norm is not None or self.biases or self.scores or self.values:
+            return None
+        gives = {"q": self.q, "k": self.k, "v": self.v} | ({} if self.gate is None else {"gate": self.gate})
+        found = cut(gives, {"o": self.o}, self.kv_heads)
+        each_head = {} if self.sinks is None else {"sinks": 0}
+        for name in ("q_norm", "k_norm"):
+            if isinstance(getattr(self, name, None), EachHead):
+                each_head |= {f"{name}.{inner}": 0 for inner, _ in getattr(self, name).named_parameters()}
+        return Shards({**found.axes, **each_head}, found.pieces, found.once)
 
     def forward(self, x_BTD: Tensor, flow: Flow, state: KVState | None = None) -> tuple[Tensor, dict[str, Tensor]]:
         """Each token gathers values from those it sees; with a state, from tokens of earlier forwards too."""

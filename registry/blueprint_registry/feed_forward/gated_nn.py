@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueprint.ops import Flow, Linear
+from blueprint.ops import Flow, Linear, Shards, cut
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -28,6 +28,12 @@ class GatedFeedForward(nn.Module):
         self.clamp, self.up_offset = said.clamp, said.up_offset
         norm, site = said.inner_norm, at.child("inner_norm", width=said.d_ff)
         self.inner_norm = None if norm is None else norm.build(site)
+
+    def shards(self) -> Shards | None:
+        """By hidden units; None where a norm reads all of them at once, or the activation learns."""
+        if self.inner_norm is not None or any(True for _ in self.activation.parameters()):
+            return None
+        return cut({"gate": self.gate, "up": self.up}, {"down": self.down}, self.down.in_features)
 
     def forward(self, x_BTD: Tensor, flow: Flow) -> tuple[Tensor, dict[str, Tensor]]:
         """(B, T, D) to (B, T, D), and no terms."""
