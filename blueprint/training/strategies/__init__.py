@@ -1,0 +1,1 @@
+"""Several devices for one run: how the model is laid over them, and what travels between them."""
