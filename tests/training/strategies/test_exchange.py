@@ -12,13 +12,20 @@ from torch import Tensor, nn
 from torch.multiprocessing import spawn
 
 import blueprint as bp
+from blueprint.ops import shared_by, with_losses
+from blueprint.training.strategies.collective import summed
 from blueprint.training.strategies.exchange import Exchange
 
 PROCESSES, TOKENS = 2, 24
 
 #: What is said of the experts: grouped, run copy by copy (more than linear maps learns), one for each process.
 SAID: dict[str, dict[str, Any]] = {
-    "grouped": {"experts": 4, "router": {"type": "top_k", "k": 2}, "expert": {"type": "gated", "d_ff": 24}},
+    "grouped": {
+        "experts": 4,
+        "router": {"type": "top_k", "k": 2},
+        "expert": {"type": "gated", "d_ff": 24},
+        "balance": [{"type": "expert", "weight": 0.1}, {"type": "z", "weight": 0.1}, "importance"],
+    },
     "one_by_one": {
         "experts": 4,
         "router": {"type": "top_k", "k": 2},
@@ -44,8 +51,9 @@ def model_of(said: dict[str, Any]) -> nn.Module:
 
 
 def loss_of(model: nn.Module, ids_BT: Tensor) -> Tensor:
-    """A loss that every logit has a part in; processes' mean is the whole's, as rows are as many."""
-    return model(ids_BT).logits.square().mean()
+    """A loss that every logit has a part in, and balance; processes' mean is the whole's, as rows are as many."""
+    out = model(ids_BT)
+    return with_losses(out.logits.square().mean(), out.terms)
 
 
 def ids() -> Tensor:
@@ -68,8 +76,9 @@ def divided(rank: int, meeting: str, out: str, said: dict[str, Any]) -> None:
                 piece = parameter.detach().chunk(PROCESSES)[rank].clone()
                 setattr(module, name, nn.Parameter(piece))
         each.elsewhere = Exchange(dist.group.WORLD)  # type: ignore[assignment, arg-type]
-    loss = loss_of(model, ids()[2 * rank : 2 * rank + 2])
-    loss.backward()
+    with shared_by(summed):
+        loss = loss_of(model, ids()[2 * rank : 2 * rank + 2])
+        loss.backward()
     gradients = {}
     for name, parameter in model.named_parameters():
         grad = parameter.grad
