@@ -10,11 +10,18 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from blueprint.plan import Plan
+from blueprint.schema.spec import Spec
 
 Figures = dict[str, int]
 Measure = Callable[[Plan], Figures]
 Layer = tuple[str, int]
 """A side and the index of a layer in its stack."""
+
+
+def alike(spec: Spec) -> bool:
+    """Whether a few layers stand for all in a step of training: not where it is said by their numbers which are frozen,
+    or computed again."""
+    return not spec.freeze and (spec.recompute is None or spec.recompute.every == 1)
 
 
 def measured(plan: Plan, measure: Measure, whole: bool = False, slope: Measure | None = None) -> Figures:
