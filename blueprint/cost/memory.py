@@ -46,14 +46,19 @@ def weights(model: nn.Module) -> tuple[int, int]:
 
 
 def optimizer_state(spec: Spec, model: nn.Module, plan: Plan) -> int:
-    """Bytes the spec's optimizer keeps after a step, by taking one on the meta device."""
+    """Bytes the spec's optimizer keeps after a step."""
+    return sum(each.nbytes for kept in optimizer_tensors(spec, model, plan).values() for each in kept)
+
+
+def optimizer_tensors(spec: Spec, model: nn.Module, plan: Plan) -> dict[str, list[Tensor]]:
+    """What the spec's optimizer keeps of each parameter after a step, by taking one on the meta device."""
     optimizer = spec.optimizer.build(plan.site)(trained(model, spec))
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
     optimizer.step()
     model.zero_grad(set_to_none=True)
-    kept = tree_leaves([optimizer.state[parameter] for parameter in model.parameters()])
-    return sum(each.nbytes for each in kept if isinstance(each, Tensor))
+    kept = {name: tree_leaves(optimizer.state[parameter]) for name, parameter in model.named_parameters()}
+    return {name: [each for each in leaves if isinstance(each, Tensor)] for name, leaves in kept.items()}
 
 
 def averages(spec: Spec, model: nn.Module) -> int:

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 from blueprint.diagnosis import nearest
 
-Strategy = Literal["sharded", "ddp"]
+Strategy = Literal["model_parallel", "ddp"]
 
 #: The dimensions of a mesh, and what is divided along each.
 DIMENSIONS = {
@@ -31,18 +31,18 @@ class MeshError(ValueError):
 class Mesh:
     """dp x tp devices.
 
-    A batch is split over `dp`, and by the strategy `sharded` parameters, gradients and the optimizer's state are too
-    (Rajbhandari et al., 2020, *ZeRO*, §5); by `ddp` each device has them whole. Over `tp` layers are cut (Shoeybi et
-    al., 2019, §3). `ep` devices of a dp dimension share one set of experts (Lepikhin et al., 2021, §3.3).
+    A batch is split over `dp`, and by the strategy `model_parallel` parameters, gradients and the optimizer's state are
+    too (Rajbhandari et al., 2020, *ZeRO*, §5); by `ddp` each device has them whole. Over `tp` layers are cut (Shoeybi
+    et al., 2019, §3). `ep` devices of a dp dimension share one set of experts (Lepikhin et al., 2021, §3.3).
     """
 
     dp: int = 1
     tp: int = 1
     ep: int = 1
-    strategy: Strategy = "sharded"
+    strategy: Strategy = "model_parallel"
 
     @classmethod
-    def of(cls, said: str | Mapping[str, int], strategy: str = "sharded") -> Mesh:
+    def of(cls, said: str | Mapping[str, int], strategy: str = "model_parallel") -> Mesh:
         """The mesh of `dp=8,tp=4` or of a mapping; raises `MeshError`."""
         if strategy not in get_args(Strategy):
             choices = get_args(Strategy)
@@ -86,7 +86,7 @@ class Mesh:
             name = "tp" if self.tp > 1 else "ep"
             raise MeshError(
                 f"by `ddp` each device has the whole model: {name}={getattr(self, name)} has nothing to divide",
-                f"leave {name} out, or say the strategy `sharded`",
+                f"leave {name} out, or say the strategy `model_parallel`",
             )
         if self.dp % self.ep:
             allowed = [str(n) for n in range(2, self.dp + 1) if self.dp % n == 0]

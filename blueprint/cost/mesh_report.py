@@ -148,7 +148,7 @@ class MeshCost:
         }
 
     def __str__(self) -> str:
-        how = {"sharded": "fully sharded over dp", "ddp": "the whole model on each (DDP)"}[self.mesh.strategy]
+        how = {"model_parallel": "fully sharded over dp", "ddp": "the whole model on each (DDP)"}[self.mesh.strategy]
         tokens = f" x {self.length} tokens" if self.length else ""
         devices = f"{self.mesh.devices} device{'s' if self.mesh.devices > 1 else ''}"
         sections = [

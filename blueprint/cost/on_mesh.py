@@ -49,18 +49,31 @@ def on_mesh(
         for module, shards in pieces.declared(model)
         if mesh.tp > 1 and shards.pieces % mesh.tp
     }
+    names = ("memory.optimizer", "memory.training", "memory_moved")
+    kept = known(names, lambda: memory.optimizer_tensors(spec, model, written))
+    shapes = {name: each.shape for name, each in model.named_parameters()}
     pieces.divide(model, mesh)
     at_work = _count(model)
     reads = _weights_read(model, share * (length or 1))
     whole_gradients = memory.weights(model)[1]
     pieces.hold_shards(model, mesh)
     held = _count(model)
-    state = known(("memory.optimizer", "memory.training"), lambda: memory.optimizer_state(spec, model, written))
+    # What is kept of a parameter's own shape is sharded as it is; other state everyone has whole.
+    sizes = {name: each.numel() for name, each in model.named_parameters()}
+    state = (
+        None
+        if kept is None
+        else sum(
+            sizes[name] * each.itemsize if each.shape == shapes[name] else each.nbytes
+            for name, own in kept.items()
+            for each in own
+        )
+    )
     weights, gradients = memory.weights(model)
     averages = memory.averages(spec, model)
 
     work = at_length(("flops_training",), lambda n: _operations(spec, written, n, share, mesh))
-    names = ("memory.activations", "memory.transit", "memory.training", "sent")
+    names = ("memory.activations", "memory.transit", "memory.training", "memory_moved", "sent")
     step = at_length(names, lambda n: _step(spec, written, n, share, mesh))
     activations = step.get("activations")
     transit = max(step[f"held {phase}"] for phase in PHASES) - step["activations"] if step else None
@@ -70,8 +83,6 @@ def on_mesh(
     moved = None
     if activations is not None and state is not None:
         moved = reads + whole_gradients + 2 * learned + gradients + 2 * (state + averages + activations)
-    else:
-        unknown["memory_moved"] = "memory is not known"
     return MeshCost(
         name=written.name,
         mesh=mesh,

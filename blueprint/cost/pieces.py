@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +22,9 @@ class Region:
 
     @property
     def whole(self) -> list[nn.Parameter]:
-        """Its parameters that every piece has whole, so that their gradients are added up too."""
-        return [each for name, each in self.module.named_parameters() if name not in self.shards.axes]
+        """Its parameters that every piece reads whole, so that their gradients are added up too."""
+        apart = {*self.shards.axes, *self.shards.once}
+        return [each for name, each in self.module.named_parameters() if name not in apart]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,16 +39,17 @@ class Unit:
 def regions_of(model: nn.Module, tp: int) -> list[Region]:
     """The parts that can be cut into so many pieces, none of them within another; none where nothing is to be cut.
 
-    A part whose parameters are also used outside it stays whole.
+    A part stays whole if what would be cut of it is also used outside.
     """
-    users = Counter(id(each) for module in model.modules() for each in module.parameters(recurse=False))
+    users = _users(model)
 
-    def own(module: nn.Module) -> bool:
-        inside = Counter(id(each) for part in module.modules() for each in part.parameters(recurse=False))
-        return all(users[key] == count for key, count in inside.items())
+    def own(module: nn.Module, shards: Shards) -> bool:
+        inside = {id(part) for part in module.modules()}
+        cut = (module.get_parameter(name) for name in (*shards.axes, *shards.once))
+        return all(users[id(each)] <= inside for each in cut)
 
     found = ((module, shards) for module, shards in declared(model, lambda shards: shards.pieces % tp == 0))
-    return [Region(module, shards) for module, shards in found if tp > 1 and own(module)]
+    return [Region(module, shards) for module, shards in found if tp > 1 and own(module, shards)]
 
 
 def declared(model: nn.Module, wanted: Any = None) -> Iterator[tuple[nn.Module, Shards]]:
@@ -112,23 +113,37 @@ def divide(model: nn.Module, mesh: Mesh) -> tuple[list[Region], list[nn.Module]]
 
 
 def units_of(model: nn.Module, mesh: Mesh) -> list[Unit]:
-    """What is gathered together: a block's parameters, its experts' where these are divided, and first the others.
-
-    A parameter that several blocks use is the model's own.
+    """What is gathered together: first what belongs to no block, then a block's parameters, its experts' by themselves
+    where these are divided. Of a block that shares a parameter with other parts, its attention and its feed-forward
+    are gathered by themselves.
     """
-    stacks = stacks_of(model) if mesh.ep > 1 else []
-    inner = [*(block for _, block in blocks_of(model)), *stacks]
-    among = {id(each) for stack in stacks for each in stack.parameters()}
-    users = Counter(id(each) for _, block in blocks_of(model) for each in block.parameters())
+    users, stacks = _users(model), stacks_of(model) if mesh.ep > 1 else []
+
+    def alone(module: nn.Module) -> bool:
+        inside = {id(part) for part in module.modules()}
+        return all(users[id(each)] <= inside for each in module.parameters())
+
+    modules: list[nn.Module] = list(stacks)
+    for _, block in blocks_of(model):
+        inner = (part for part in block.children() if kind_of(part) in ("attention", "feed_forward") and alone(part))
+        modules += [block] if alone(block) else inner
     taken: set[int] = set()
     units = []
-    for module in inner:
-        is_stack = hasattr(module, "stacked")
-        own = [each for each in module.parameters() if users[id(each)] == 1 and (is_stack or id(each) not in among)]
+    for module in modules:
+        own = tuple(each for each in module.parameters() if id(each) not in taken)
         taken |= {id(each) for each in own}
-        units.append(Unit(module, tuple(own), mesh.dp // mesh.ep if is_stack else mesh.dp))
+        units.append(Unit(module, own, mesh.dp // mesh.ep if module in stacks else mesh.dp))
     root = Unit(model, tuple(each for each in model.parameters() if id(each) not in taken), mesh.dp)
     return [root, *(unit for unit in units if unit.parameters)]
+
+
+def _users(model: nn.Module) -> dict[int, set[int]]:
+    """By the id of each parameter, those of the modules that hold it."""
+    found: dict[int, set[int]] = {}
+    for module in model.modules():
+        for each in module.parameters(recurse=False):
+            found.setdefault(id(each), set()).add(id(module))
+    return found
 
 
 def shard(parameter: Tensor, group: int) -> Tensor:

@@ -63,8 +63,9 @@ class Traffic(Watch):
         root, *units = self.units
         # What belongs to no block is gathered first and stays to the end of the backward.
         self._gather(root, ledger)
+        ran: list[_Gathered] = []
         for unit in units:
-            _Gathered(self, unit, ledger).listen()
+            _Gathered(self, unit, ledger, ran).listen()
 
     def finish(self) -> None:
         """The step is over: what nobody has reduced yet is now."""
@@ -94,13 +95,21 @@ class Traffic(Watch):
             self.calls[kind, along] += 1
 
     def _gather(self, unit: Unit, ledger: Ledger) -> Callable[[], None]:
-        self._say("all-gather", "dp", _filled_up(unit.parameters, unit.group), unit.group)
+        self._say_shards("all-gather", unit.parameters, unit.group)
         return ledger.stand(sum(each.nbytes for each in unit.parameters))
 
     def _scatter(self, unit: Unit) -> None:
-        self._say("reduce-scatter", "dp", _filled_up(_moved(unit), unit.group), unit.group)
+        self._say_shards("reduce-scatter", _moved(unit), unit.group)
         for parameter in unit.parameters:
             parameter.grad = None  # whole it stands no longer
+
+    def _say_shards(self, kind: str, parameters: Iterable[nn.Parameter], group: int) -> None:
+        """Shards, those that were filled up included, go together if they are of one dtype."""
+        sizes: Counter[torch.dtype] = Counter()
+        for each in parameters:
+            sizes[each.dtype] += shard(each, group).nbytes * group
+        for size in sizes.values():
+            self._say(kind, "dp", size, group)
 
     def _meet(self, region: Region) -> None:
         """A region's output is summed in the forward, in the backward what each piece says of what went in."""
@@ -111,11 +120,18 @@ class Traffic(Watch):
         def before(_: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
             return tuple(_heard(each, say) for each in args), {key: _heard(each, say) for key, each in kwargs.items()}
 
+        def whole(_: Tensor) -> None:
+            for each in region.whole:
+                if each.requires_grad:
+                    say(each)
+
+        def after(_: nn.Module, __: Any, out: Any) -> None:
+            say(_first(out))
+            if _first(out).requires_grad:
+                _first(out).register_hook(whole)
+
         region.module.register_forward_pre_hook(before, with_kwargs=True)
-        region.module.register_forward_hook(lambda _, __, out: say(_first(out)))
-        for parameter in region.whole:
-            if parameter.requires_grad:
-                parameter.register_post_accumulate_grad_hook(say)
+        region.module.register_forward_hook(after)
 
     def _exchange(self, stack: nn.Module) -> None:
         """Rows travel to their experts and back, and so do their gradients."""
@@ -140,49 +156,57 @@ class Traffic(Watch):
 
 @dataclass(eq=False)
 class _Gathered:
-    """A unit that is gathered to run and again for its backward, after which its gradients are reduced."""
+    """A unit that is gathered to run and again for its backward, after which its gradients are reduced.
+
+    While a backward runs, the unit whose turn is next is gathered already (as FSDP2 does), frozen or not.
+    """
 
     traffic: Traffic
     unit: Unit
     ledger: Ledger
+    ran: list[_Gathered]
+    gone: Callable[[], None] | None = None
 
     def listen(self) -> None:
         """Hear of every forward and backward."""
-        module, gone = self.unit.module, list[Callable[[], None]]()
+        self.unit.module.register_forward_pre_hook(self._before)
+        self.unit.module.register_forward_hook(self._after)
 
-        def release(*_: Any) -> None:
-            while gone:
-                gone.pop()()
+    def _gather(self) -> None:
+        if self.gone is None:
+            self.gone = self.traffic._gather(self.unit, self.ledger)
 
-        def gather(*_: Any) -> None:
-            release()
-            gone.append(self.traffic._gather(self.unit, self.ledger))
+    def _release(self) -> None:
+        if self.gone is not None:
+            self.gone()
+            self.gone = None
 
-        def reduce(*_: Any) -> None:
-            self.traffic.blocks_end = len(self.ledger.events)
-            release()
-            self.traffic._scatter(self.unit)
+    def _before(self, _: nn.Module, args: Any) -> Any:
+        self._gather()
+        return (_told(args[0], self._reduce), *args[1:])
 
-        def before(_: nn.Module, args: Any) -> Any:
-            gather()
-            return (_told(args[0], reduce), *args[1:])
+    def _after(self, _: nn.Module, __: Any, out: Any) -> None:
+        self._release()
+        place = len(self.ran)
+        self.ran.append(self)
+        if not isinstance(out, tuple) or not out[0].requires_grad:
+            return
 
-        def after(_: nn.Module, __: Any, out: Any) -> None:
-            release()
-            if isinstance(out, tuple) and out[0].requires_grad:
-                out[0].register_hook(gather)
+        def begin(_: Tensor) -> None:
+            self._gather()
+            if place:
+                self.ran[place - 1]._gather()
 
-        module.register_forward_pre_hook(before)
-        module.register_forward_hook(after)
+        out[0].register_hook(begin)
+
+    def _reduce(self, _: Tensor) -> None:
+        self.traffic.blocks_end = len(self.ledger.events)
+        self._release()
+        self.traffic._scatter(self.unit)
 
 
 def _moved(unit: Unit) -> list[nn.Parameter]:
     return [each for each in unit.parameters if each.grad is not None]
-
-
-def _filled_up(parameters: Iterable[nn.Parameter], group: int) -> int:
-    """Bytes of all shards of the parameters, those that were filled up included."""
-    return sum(shard(each, group).nbytes for each in parameters) * group
 
 
 def _heard(value: Any, say: Callable[[Tensor], None]) -> Any:
