@@ -161,13 +161,15 @@ def bandwidth(said: str | float) -> float:
     if not isinstance(said, str):
         return _positive(said, f"{said} is no speed")
     wrong = f"`{said}` is no speed: expected bytes or bits a second"
-    found = re.fullmatch(rf"({_NUMBER})\s*([kKMGTP]?)(i?)(B|bit)(?:/s|ps)", said.strip())
+    found = re.fullmatch(rf"({_NUMBER})\s*([kKMGTP]?)(?:(i?)(B|bit)/s|(b)ps)", said.strip())
     if found is None:
         raise MeshError(wrong, "say it as 50GB/s, or in bits as 400Gbit/s")
-    number, scale, binary, unit = found.groups()
+    number, scale, binary, unit, bits = found.groups()
     if binary and not scale:
         raise MeshError(wrong, "say it as 50GB/s, or in bits as 400Gbit/s")
-    bytes_a_second = float(number) * (1024 if binary else 1000) ** _POWER[scale.upper()] / (8 if unit == "bit" else 1)
+    bytes_a_second = (
+        float(number) * (1024 if binary else 1000) ** _POWER[scale.upper()] / (8 if bits or unit == "bit" else 1)
+    )
     return _positive(bytes_a_second, wrong)
 
 

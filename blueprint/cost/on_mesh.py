@@ -73,8 +73,8 @@ def on_mesh(
     averages = memory.averages(spec, model)
 
     work = at_length(("flops_training",), lambda n: _operations(spec, written, n, share, mesh))
-    names = ("memory.activations", "memory.transit", "memory.training", "memory_moved", "sent")
-    step = at_length(names, lambda n: _step(spec, written, n, share, mesh))
+    told = ("memory.activations", "memory.transit", "memory.training", "memory_moved", "sent")
+    step = at_length(told, lambda n: _step(spec, written, n, share, mesh))
     activations = step.get("activations")
     transit = max(step[f"held {phase}"] for phase in PHASES) - step["activations"] if step else None
     if mesh.strategy == "ddp":
@@ -124,7 +124,8 @@ def _step(spec: Spec, written: Plan, length: int, share: int, mesh: Mesh) -> dic
         layer.weights_of != layer.site.layer for stack in written.stacks.values() for layer in stack
     )
     own = partial(under, trial_loss(spec, written.site))
-    return measured(written, own, whole, partial(under, memory.plain_loss))
+    # Where two stand whole at a time, there must be two.
+    return measured(written, own, whole, partial(under, memory.plain_loss), least=2)
 
 
 def _sent(step: dict[str, int], mesh: Mesh) -> tuple[Sent, ...]:
