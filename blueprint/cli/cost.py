@@ -15,8 +15,26 @@ def command(
     length: Annotated[
         int | None, typer.Option(min=1, help="Tokens in a sequence; what the spec says, if not given.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Sequences in a batch.")] = 1,
+    batch: Annotated[
+        int | None, typer.Option(min=1, help="Sequences in a batch: one, or one for each of dp, if not given.")
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="Number formats, such as bf16-mixed.")] = None,
+    mesh: Annotated[
+        str | None, typer.Option(metavar="dp=N,tp=N,ep=N", help="Devices: what a step costs each of them.")
+    ] = None,
+    strategy: Annotated[
+        str,
+        typer.Option(
+            metavar="model_parallel|ddp", help="Whether dp shards the weights, or each device has them whole."
+        ),
+    ] = "model_parallel",
+    link: Annotated[
+        str | None, typer.Option(metavar="50GB/s", help="What a device sends a second, or dp=50GB/s,tp=400GB/s.")
+    ] = None,
+    memory_bandwidth: Annotated[
+        str | None, typer.Option(metavar="2TB/s", help="What a device's memory moves a second.")
+    ] = None,
+    flops: Annotated[str | None, typer.Option(metavar="300T", help="A device's operations a second.")] = None,
     changes: Overrides = None,
     allow_plugins: AllowPlugins = False,
     json: AsJson = False,
@@ -29,7 +47,8 @@ def command(
     from blueprint.cost import cost
 
     try:
-        measured = cost(found, length=length, batch=batch)
+        speeds = {"link": link, "memory_bandwidth": memory_bandwidth, "flops": flops}
+        measured = cost(found, length, batch, mesh=mesh, strategy=strategy, **speeds)
     except ValueError as error:
         raise Mistake(str(error)) from error
     if json:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, overload
 
 import torch
 
-from blueprint.cost import flops, memory, parameters
-from blueprint.cost.reduce import measured
+from blueprint.cost import flops as counted
+from blueprint.cost import memory, parameters
+from blueprint.cost.mesh import Mesh, MeshError, Speeds
+from blueprint.cost.mesh_report import MeshCost
+from blueprint.cost.on_mesh import At, Known, on_mesh
+from blueprint.cost.reduce import alike, measured
 from blueprint.cost.report import Cost, Memory
 from blueprint.model.build import build_plan
 from blueprint.model.trial import trial_loss
@@ -21,18 +25,67 @@ T = TypeVar("T")
 _NO_LENGTH = "no length: the spec says neither data.length nor model.max_length"
 
 
-def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
+@overload
+def cost(spec: Spec, length: int | None = None, batch: int | None = None) -> Cost: ...
+
+
+@overload
+def cost(
+    spec: Spec,
+    length: int | None = None,
+    batch: int | None = None,
+    *,
+    mesh: str | Mapping[str, int],
+    strategy: str = "model_parallel",
+    link: str | float | Mapping[str, str | float] | None = None,
+    memory_bandwidth: str | float | None = None,
+    flops: str | float | None = None,
+) -> MeshCost: ...
+
+
+@overload
+def cost(
+    spec: Spec,
+    length: int | None = None,
+    batch: int | None = None,
+    *,
+    mesh: str | Mapping[str, int] | None,
+    strategy: str = "model_parallel",
+    link: str | float | Mapping[str, str | float] | None = None,
+    memory_bandwidth: str | float | None = None,
+    flops: str | float | None = None,
+) -> Cost | MeshCost: ...
+
+
+def cost(
+    spec: Spec,
+    length: int | None = None,
+    batch: int | None = None,
+    *,
+    mesh: str | Mapping[str, int] | None = None,
+    strategy: str = "model_parallel",
+    link: str | float | Mapping[str, str | float] | None = None,
+    memory_bandwidth: str | float | None = None,
+    flops: str | float | None = None,
+) -> Cost | MeshCost:
     """What a spec's model costs for `batch` sequences of `length` tokens, under the spec's precision.
 
     `length` is the spec's `data.length` where nothing is said, else the model's `max_length`. The model is built on the
     meta device and run without values: nothing is allocated, whatever its size. What cannot be told without data is
     None in the result, with the reason in its `unknown`.
-    Raises ValueError for a length or batch below 1 or a length the model has no positions for, and `SpecError`.
+
+    With a `mesh`, `dp=8,tp=4` or a mapping, it is what a step costs each of its devices: the batch (one sequence for
+    each of dp, if not given) is split over dp, and by the `strategy` `model_parallel` parameters are as well, not by
+    `ddp`. From stated speeds (`link` `50GB/s`, by dimension `dp=50GB/s,tp=400GB/s`; `memory_bandwidth` `2TB/s`; `flops`
+    `300T`) follows how long it takes at least.
+    Raises ValueError for a length or batch below 1, a length the model has no positions for, or a mesh that divides
+    nothing, and `SpecError`.
     """
+    speeds = Speeds.of(link, memory_bandwidth, flops)
+    if mesh is None and (speeds != Speeds.of() or strategy != "model_parallel"):
+        raise MeshError("a strategy and speeds say something of a mesh, and there is none", "say a mesh, as dp=8,tp=4")
     written = plan(spec)
-    length = _length(spec, written, length, batch)
-    model = memory.cast(build_plan(written, device="meta"), spec.trainer.precision)
-    freeze(model, spec)
+    length = _length(spec, written, length, 1 if batch is None else batch)
     unknown: dict[str, str] = {}
 
     def known(names: tuple[str, ...], find: Callable[[], T]) -> T | None:
@@ -49,9 +102,20 @@ def cost(spec: Spec, length: int | None = None, batch: int = 1) -> Cost:
             return {}
         return known(names, lambda: find(length)) or {}
 
+    if mesh is not None:
+        devices = Mesh.of(mesh, strategy)
+        return on_mesh(spec, written, length, batch, devices, speeds, known, at_length, unknown)
+    return _on_one(spec, written, length, batch or 1, known, at_length, unknown)
+
+
+def _on_one(
+    spec: Spec, written: Plan, length: int | None, batch: int, known: Known, at_length: At, unknown: dict[str, str]
+) -> Cost:
+    model = memory.cast(build_plan(written, device="meta"), spec.trainer.precision)
+    freeze(model, spec)
     work = at_length(
         ("flops_forward", "flops_attention", "flops_training", "flops_per_token"),
-        lambda n: measured(written, lambda part: flops.operations(part, n, batch, spec), bool(spec.freeze)),
+        lambda n: measured(written, lambda part: counted.operations(part, n, batch, spec), bool(spec.freeze)),
     )
     step = at_length(("memory.activations", "memory.training"), lambda n: _activations(spec, written, n, batch))
     state = known(("memory.optimizer", "memory.training"), lambda: memory.optimizer_state(spec, model, written))
@@ -81,9 +145,7 @@ def _activations(spec: Spec, written: Plan, length: int, batch: int) -> dict[str
     def under(objective: memory.Loss) -> Callable[[Plan], dict[str, int]]:
         return lambda part: memory.activations(spec, part, length, batch, objective)
 
-    # Which layers are frozen or computed again is said by their numbers: then a few cannot stand for all.
-    whole = bool(spec.freeze) or (spec.recompute is not None and spec.recompute.every > 1)
-    return measured(written, under(trial_loss(spec, written.site)), whole, under(memory.plain_loss))
+    return measured(written, under(trial_loss(spec, written.site)), not alike(spec), under(memory.plain_loss))
 
 
 def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | None:

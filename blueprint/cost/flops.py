@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from blueprint.model.build import build_plan
@@ -12,9 +15,11 @@ from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
 
 
-def operations(plan: Plan, length: int, batch: int, spec: Spec | None = None) -> dict[str, int]:
+def operations(
+    plan: Plan, length: int, batch: int, spec: Spec | None = None, divide: Callable[[nn.Module], None] | None = None
+) -> dict[str, int]:
     """`forward`, of which `attention`, and `training` (forward and backward) for one batch; of parts that the spec
-    freezes there is no backward that they alone need.
+    freezes there is no backward that they alone need. `divide` leaves in a model what a device has of it.
 
     Attention tells of its own work (`blueprint.ops.Meter`), torch's counter of all other products. Attention's backward
     counts twice its forward: two products for each of its two.
@@ -22,6 +27,8 @@ def operations(plan: Plan, length: int, batch: int, spec: Spec | None = None) ->
     model = build_plan(plan, device="meta").train()
     if spec is not None:
         freeze(model, spec)
+    if divide is not None:
+        divide(model)
     inputs = sample_inputs(plan, batch, length, device="meta")
     with Meter() as meter, FlopCounterMode(display=False) as counter:
         out = model(**inputs)

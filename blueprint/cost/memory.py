@@ -46,14 +46,19 @@ def weights(model: nn.Module) -> tuple[int, int]:
 
 
 def optimizer_state(spec: Spec, model: nn.Module, plan: Plan) -> int:
-    """Bytes the spec's optimizer keeps after a step, by taking one on the meta device."""
+    """Bytes the spec's optimizer keeps after a step."""
+    return sum(each.nbytes for kept in optimizer_tensors(spec, model, plan).values() for each in kept)
+
+
+def optimizer_tensors(spec: Spec, model: nn.Module, plan: Plan) -> dict[str, list[Tensor]]:
+    """What the spec's optimizer keeps of each parameter after a step, by taking one on the meta device."""
     optimizer = spec.optimizer.build(plan.site)(trained(model, spec))
     for parameter in model.parameters():
         parameter.grad = torch.empty_like(parameter) if parameter.requires_grad else None
     optimizer.step()
     model.zero_grad(set_to_none=True)
-    kept = tree_leaves([optimizer.state[parameter] for parameter in model.parameters()])
-    return sum(each.nbytes for each in kept if isinstance(each, Tensor))
+    kept = {name: tree_leaves(optimizer.state[parameter]) for name, parameter in model.named_parameters()}
+    return {name: [each for each in leaves if isinstance(each, Tensor)] for name, leaves in kept.items()}
 
 
 def averages(spec: Spec, model: nn.Module) -> int:
@@ -71,8 +76,27 @@ def plain_loss(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, Any]:
     return out.hidden.sum() + sum(each.sum() for each in out.vectors.values()), {}
 
 
+class Watch:
+    """Someone who has a training step run otherwise than on one device, and looks on; this one does neither."""
+
+    def divide(self, model: nn.Module) -> None:
+        """Put in a model's places what a device has of it."""
+
+    def follow(self, model: nn.Module, ledger: Ledger) -> None:
+        """The step is about to begin."""
+
+    def finish(self) -> None:
+        """The step is over."""
+
+
 def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss) -> dict[str, int]:
     """The most bytes a training step holds at once beyond weights and gradients, on one device, with CPU's kernels."""
+    return {"activations": step(spec, plan, length, batch, objective, Watch()).peak()}
+
+
+def step(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss, watch: Watch) -> Ledger:
+    """A training step without values, and what was held in it."""
+    ledger: Ledger
     dtypes = {name: each.dtype for name, each in _held(cast(build_plan(plan, device="meta"), spec.trainer.precision))}
     plan = with_hook(plan)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.random.fork_rng(devices=()):
@@ -80,14 +104,17 @@ def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss
         _retype(model, dtypes)
         freeze(model, spec)
         recompute(model, spec.recompute)
+        watch.divide(model)
         inputs = trial_batch(plan, batch, length)
         with Ledger(model) as ledger:
+            watch.follow(model, ledger)
             with computing(spec.trainer.precision), few_chunks():
                 loss, _ = objective(model, inputs)
             ledger.begin_backward()
             loss.backward()
             del loss
-    return {"activations": ledger.peak()}
+            watch.finish()
+    return ledger
 
 
 def _held(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -118,6 +145,7 @@ class Ledger(TorchDispatchMode):
         self.events: list[tuple[int, int]] = []  # (which storage, bytes it adds or frees)
         self.backward: int | None = None  # how many events came before it
         self.gradients: set[int] = set()
+        self.beside: set[int] = set()  # what stands there that no operation made
         self.serial = itertools.count()
         self.alive: dict[int, int] = {}  # storage address → serial
         self.watched: list[weakref.ref[Any]] = []
@@ -136,19 +164,30 @@ class Ledger(TorchDispatchMode):
         """The forward is over."""
         self.backward = len(self.events)
 
+    def stand(self, count: int) -> Callable[[], None]:
+        """So many bytes stand beside what operations make, until the function that is returned is called."""
+        serial = next(self.serial)
+        self.beside.add(serial)
+        self.events.append((serial, count))
+        return lambda: self.events.append((serial, -count))
+
     def peak(self) -> int:
         """The most bytes held at one time."""
-        most = held = 0
+        return max(self.course(), default=0)
+
+    def course(self, everything: bool = False) -> list[int]:
+        """The bytes held after each event; `everything` is all gradients and what stands beside, too."""
+        held, course = 0, []
         standing: dict[int, int] = {}
         for index, (serial, change) in enumerate(self.events):
-            if index == self.backward:
+            if not everything and index == self.backward:
                 held -= sum(standing.pop(each, 0) for each in self.gradients)
-            if serial in self.gradients and self.backward is not None and index >= self.backward:
-                continue
-            standing[serial] = standing.get(serial, 0) + change
-            held += change
-            most = max(most, held)
-        return most
+            late = self.backward is not None and index >= self.backward
+            if everything or not (serial in self.beside or (late and serial in self.gradients)):
+                standing[serial] = standing.get(serial, 0) + change
+                held += change
+            course.append(held)
+        return course
 
     def _note(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from blueprint.plan import Plan
+from blueprint.schema.spec import Spec
 
 Figures = dict[str, int]
 Measure = Callable[[Plan], Figures]
@@ -17,24 +18,33 @@ Layer = tuple[str, int]
 """A side and the index of a layer in its stack."""
 
 
-def measured(plan: Plan, measure: Measure, whole: bool = False, slope: Measure | None = None) -> Figures:
+def alike(spec: Spec) -> bool:
+    """Whether a few layers stand for all in a step of training: not where it is said by their numbers which are frozen,
+    or computed again."""
+    return not spec.freeze and (spec.recompute is None or spec.recompute.every == 1)
+
+
+def measured(
+    plan: Plan, measure: Measure, whole: bool = False, slope: Measure | None = None, least: int = 1
+) -> Figures:
     """What `measure` would give for the whole plan, from as few layers as tell it, or from the `whole` plan.
 
-    `slope` may stand in for it where only the difference that a layer makes is asked, if it is quicker.
+    `slope` may stand in for it where only the difference that a layer makes is asked, if it is quicker. Each further
+    layer makes the same difference once there are `least` of its kind.
     """
     slope = slope or measure
     kinds = _kinds(plan)
-    repeated = [layers for layers in kinds if len(layers) > 1]
+    repeated = [layers for layers in kinds if len(layers) > least]
+    first = [layer for layers in kinds for layer in layers[:least]]
     # With many kinds of layers the whole model is the shorter way, and needs no arithmetic.
-    if whole or len(kinds) + len(repeated) * (len(kinds) + 1) >= sum(map(len, kinds)):
+    if whole or len(first) + len(repeated) * (len(first) + 1) >= sum(map(len, kinds)):
         return measure(plan)
-    first = [layers[0] for layers in kinds]
     start = measure(_only(plan, first))
     base = start if slope is measure else slope(_only(plan, first))
     total = dict(start)
     for layers in repeated:
-        for name, value in slope(_only(plan, [*first, layers[1]])).items():
-            total[name] += (len(layers) - 1) * (value - base[name])
+        for name, value in slope(_only(plan, [*first, layers[least]])).items():
+            total[name] += (len(layers) - least) * (value - base[name])
     return total
 
 

@@ -156,8 +156,8 @@ class Cost:
         ]
         out = [title]
         for head, rows in sections:
-            out += ["", head, *_aligned(list(rows))]
-        return "\n".join([*out, *self._reasons()])
+            out += ["", head, *aligned(list(rows))]
+        return "\n".join([*out, *reasons(self.unknown)])
 
     def _parameter_rows(self) -> Iterator[tuple[str, str, str]]:
         for part, number in self.by_part.items():
@@ -179,16 +179,16 @@ class Cost:
         share = None
         if self.flops_attention is not None and self.flops_forward:
             share = f"{self.flops_attention / self.flops_forward:.1%} in attention's scores"
-        yield "forward", _said(self.flops_forward, flops), share or ""
+        yield "forward", said(self.flops_forward, flops), share or ""
         even = "experts taken to be used evenly" if self.active_parameters < self.parameters else ""
-        yield "forward, a token", _said(self.flops_per_token, flops), even
-        yield "training step", _said(self.flops_training, flops), "forward and backward"
+        yield "forward, a token", said(self.flops_per_token, flops), even
+        yield "training step", said(self.flops_training, flops), "forward and backward"
 
     def _memory_rows(self) -> Iterator[tuple[str, str, str]]:
         for name, number in self.memory.to_plain().items():
             if name == "averages" and not number:
                 continue
-            yield ("total" if name == "training" else name), _said(number, size), ""
+            yield ("total" if name == "training" else name), said(number, size), ""
 
     def _format_rows(self) -> Iterator[tuple[str, str, str]]:
         held = self.weights_by_format
@@ -198,21 +198,27 @@ class Cost:
 
     def _cache_rows(self) -> Iterator[tuple[str, str, str]]:
         yield "weights", size(self.memory.weights), ""
-        yield "cache", _said(self.cache_bytes, size), ""
-        yield "cache, one more token", _said(self.cache_bytes_per_token, size), ""
-
-    def _reasons(self) -> list[str]:
-        reasons: dict[str, list[str]] = {}
-        for name, reason in self.unknown.items():
-            reasons.setdefault(reason, []).append(name)
-        return ["", *(f"unknown: {', '.join(names)}: {reason}" for reason, names in reasons.items())] if reasons else []
+        yield "cache", said(self.cache_bytes, size), ""
+        yield "cache, one more token", said(self.cache_bytes_per_token, size), ""
 
 
-def _said(number: float | None, say: Any) -> str:
+def reasons(unknown: dict[str, str]) -> list[str]:
+    """Lines that say what is unknown, and why."""
+    found: dict[str, list[str]] = {}
+    for name, reason in unknown.items():
+        found.setdefault(reason, []).append(name)
+    return ["", *(f"unknown: {', '.join(names)}: {reason}" for reason, names in found.items())] if found else []
+
+
+def said(number: float | None, say: Any) -> str:
+    """A number in words, or that it is unknown."""
     return "unknown" if number is None else str(say(number))
 
 
-def _aligned(rows: list[tuple[str, str, str]]) -> list[str]:
+def aligned(rows: list[tuple[str, str, str]]) -> list[str]:
+    """Rows of a name, a number and a note as lines."""
+    if not rows:
+        return []
     names = max(len(row[0]) for row in rows)
     numbers = max(len(row[1]) for row in rows)
     return [f"  {name:<{names}}  {number:>{numbers}}  {note}".rstrip() for name, number, note in rows]

@@ -23,6 +23,15 @@ def flops(number: float) -> str:
     return _scaled(number, 1000, ("FLOP", "KFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP", "EFLOP", "ZFLOP"))
 
 
+def seconds(number: float) -> str:
+    """A time: `0.50 µs`, `1.20 ms`, `340.0 s`."""
+    scaled = next(
+        ((number * by, unit) for by, unit in ((1e6, "µs"), (1e3, "ms")) if round(number * by, 1) < 1000), None
+    )
+    value, unit = scaled or (number, "s")
+    return f"{value:,.{2 if value < 100 else 1}f} {unit}"
+
+
 def _scaled(number: float, step: int, units: tuple[str, ...]) -> str:
     unit = 0
     # Rounded before it is judged, so that 999.96 becomes the next unit's 1 and not `1000`.

@@ -148,6 +148,24 @@ def test_cost_knows_precisions_that_this_device_does_not_train_in(blueprint: Blu
     assert blueprint("cost", spec, "--precision", "17-mixed").code == 1
 
 
+def test_cost_on_a_mesh_as_text_and_json(blueprint: Blueprint, spec: Path) -> None:
+    words = ("cost", spec, "--length", "16", "--mesh", "dp=2,tp=2", "--link", "1GB/s", "--memory-bandwidth", "1TB/s")
+    found = blueprint(*words, "--flops", "1T", "--json").json
+    assert found["mesh"]["devices"] == 4
+    assert found["batch"] == 2
+    assert found["seconds_at_least"]["communication"] == pytest.approx(
+        sum(each["bytes"] for each in found["sent"]) / 1e9
+    )
+    assert "all-reduce, tp" in blueprint(*words).out
+
+
+def test_a_mesh_that_divides_nothing_is_the_users_mistake(blueprint: Blueprint, spec: Path) -> None:
+    ended = blueprint("cost", spec, "--length", "16", "--mesh", "dp=2,tp=7")
+    assert ended.code == 1
+    assert "tp=7 divides no part" in ended.err
+    assert "= fix: say a tp of" in ended.err
+
+
 @pytest.mark.parametrize("model", names("model"))
 def test_new_writes_a_spec_that_passes_check_and_never_writes_over_one(
     blueprint: Blueprint, tmp_path: Path, model: str
