@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 import blueprint as bp
+from blueprint.choice import BackendError
 from blueprint.model.trial import trial_batch, trial_loss
 from blueprint.model.weights import freeze, trained
 from blueprint.testing.checks import (
@@ -45,7 +46,10 @@ def try_spec(said: dict[str, Any]) -> str:
         except bp.SpecError as error:
             problems = error.problems
         else:
-            return hold(spec)
+            try:
+                return hold(spec)
+            except BackendError:  # asked for by name, and not for this device
+                return "elsewhere"
         assert problems, "refused without a reason"
         for problem in problems:
             assert problem.path, f"a reason without a place: {problem}"
