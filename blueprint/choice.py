@@ -121,6 +121,10 @@ BACKENDS: tuple[Backend, ...] = (
 )
 
 
+class BackendError(ValueError):
+    """A backend that was asked for and cannot do it: on this device, or at all."""
+
+
 @lru_cache(maxsize=1024)
 def choose(
     visible: Visible,
@@ -139,7 +143,7 @@ def choose(
     """The backend for an attention of `q_len` queries over `k_len` keys on `device` (a type: "cpu", "cuda").
 
     `plain` says that nothing is padded and the keys are the latest tokens. Bounds too wide to bind at this length
-    are ignored, unless a backend is `forced`. Raises ValueError, saying why, if the forced one cannot.
+    are ignored, unless a backend is `forced`. Raises `BackendError`, saying why, if the forced one cannot.
     """
     case = Case(visible.within(k_len), plain, softcap, bias, sinks, dropout, device, q_len, k_len, values)
     if forced is None:
@@ -147,8 +151,8 @@ def choose(
         return Choice(chosen.name, chosen.reason(case))
     asked = next((b for b in BACKENDS if b.name == forced), None)
     if asked is None:
-        raise ValueError(f"no attention backend {forced!r}: there are {', '.join(b.name for b in BACKENDS)}")
+        raise BackendError(f"no attention backend {forced!r}: there are {', '.join(b.name for b in BACKENDS)}")
     case = Case(visible, plain, softcap, bias, sinks, dropout, device, q_len, k_len, values)
     if why := asked.refusal(case):
-        raise ValueError(f"attention backend {forced!r} cannot: {why}")
+        raise BackendError(f"attention backend {forced!r} cannot: {why} (`auto` takes the fastest that can)")
     return Choice(forced, "asked for")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,7 +36,7 @@ class Mistake(Exception):
 
 def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Arguments as (specs, overrides): a word with `=` that names no file is an override."""
-    overrides = [word for word in arguments if "=" in word and not Path(word).exists()]
+    overrides = [word for word in arguments if "=" in word and not os.path.exists(word)]
     return [word for word in arguments if word not in overrides], overrides
 
 

@@ -25,11 +25,13 @@ def command(
     """Import a Hugging Face checkpoint: an editable spec, and weights as safetensors; every tensor is accounted for."""
     from blueprint.interop.config import read_config
     from blueprint.interop.family import find_family, read_family
+    from blueprint.interop.safetensors_io import open_checkpoint
 
     if checkpoint.is_dir():
-        # What is wrong with either is told before torch, which takes seconds, is imported.
+        # What is wrong with any of them is told before torch, which takes seconds, is imported.
         config = read_config(checkpoint)
         _ = find_family(config) if family is None else read_family(family)
+        open_checkpoint(checkpoint)
     from blueprint.interop.import_ import import_folder
 
     with moving("importing") as progress:

@@ -41,6 +41,7 @@ MISTAKES = (
     ("blueprint.registry", "UnknownComponent"),
     ("blueprint.registry", "PluginError"),
     ("blueprint.schema.explain", "UnknownPath"),
+    ("blueprint.choice", "BackendError"),
     ("blueprint.files", "Busy"),
     ("blueprint.training.error", "TrainError"),
     ("blueprint.training.data.error", "DataError"),

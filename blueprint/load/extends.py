@@ -56,7 +56,7 @@ class Gathering:
         if path is None:
             self._fatal(problem)
             return None
-        return self._gather(self._read(path, name), [(name, str(path.resolve()))])
+        return self._gather(self._read(path, name), [(name, os.path.realpath(path))])
 
     def text(self, reading: Reading, name: str) -> File | None:
         """A text that was read already, with its bases."""
@@ -67,7 +67,7 @@ class Gathering:
         self.problems += [problem for problem in problems if problem is not None]
 
     def _read(self, path: Path, name: str) -> Reading:
-        key = str(path.resolve())
+        key = os.path.realpath(path)
         if key not in self._seen:
             self._seen[key] = scan_file(path, name)
             self.paths.append(path)
@@ -105,7 +105,7 @@ class Gathering:
             assert problem is not None
             self._fatal(replace(problem, path=("extends",), span=said.span))
             return None
-        key = str(path.resolve())
+        key = os.path.realpath(path)
         if key in [known for _, known in chain]:
             names = [each for each, _ in chain]
             start = [known for _, known in chain].index(key)
@@ -171,7 +171,7 @@ def locate(name: str) -> tuple[Path | None, Problem | None]:
         return Path(name), None
     asked, folder = name.removeprefix(SHIPPED), shipped()
     path = folder / asked
-    if path.is_file() and path.resolve().is_relative_to(folder.resolve()):
+    if path.is_file() and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
         return path, None
     # Families lie beside the specs, and are none.
     every = [each.relative_to(folder) for each in sorted(folder.rglob("*.yaml"))]

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import select
+import stat
 from dataclasses import replace
 from pathlib import Path
 
 from blueprint.diagnosis import Problem, nearest
 from blueprint.load.reader import MAX_BYTES, Reading, scan, source_of, whole
 from blueprint.tree import Node, Scalar, Source, Span
+
+#: Seconds that are waited for a pipe.
+PATIENCE = 1
 
 
 def read_file(path: str | os.PathLike[str]) -> Node:
@@ -22,8 +27,7 @@ def scan_file(path: str | os.PathLike[str], name: str | None = None) -> Reading:
     name = str(path) if name is None else name
     source = Source(name, (), str(path.parent))
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
+        data = _bytes(path)
     except FileNotFoundError:
         return _refused(source, "missing-file", "no such file", suggestion=_neighbour(path))
     except IsADirectoryError:
@@ -44,6 +48,18 @@ def scan_file(path: str | os.PathLike[str], name: str | None = None) -> Reading:
     if isinstance(reading.node, Scalar) and reading.node.value is None and not text.strip():
         return _refused(source, "empty", "the file is empty; a spec has at least `model:`")
     return reading
+
+
+def _bytes(path: Path) -> bytes:
+    """A file's bytes, as many as are read and one more; raises OSError."""
+    # A pipe that nobody writes to would be opened for ever.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with open(descriptor, "rb") as file:
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            if not select.select([file], [], [], PATIENCE)[0]:
+                raise OSError(f"it is a pipe, and nothing comes out of it for {PATIENCE} seconds")
+            os.set_blocking(descriptor, True)
+        return file.read(MAX_BYTES + 1)
 
 
 def _refused(source: Source, code: str, message: str, suggestion: str | None = None) -> Reading:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blueprint.choice import choose
+from blueprint.choice import BackendError, choose
 from blueprint.ops.backends import BACKENDS
 from blueprint.ops.backends.sdpa import dot_product
 from blueprint.ops.flow import Flow
@@ -76,7 +76,7 @@ def attend(
         forced=backend,
     )
     if choice.name == "blocked" and not keys.fresh:
-        raise ValueError("attention backend 'blocked' cannot: the keys are not this forward's own tokens")
+        raise BackendError("attention backend 'blocked' cannot: the keys are not this forward's own tokens")
     if choice.name != "dense" and backend is None:
         visible = visible.within(total)
     work = Work(

@@ -14,7 +14,7 @@ from blueprint.kinds import Block, Embedding, Head, Init, Norm
 from blueprint.schema.crossing import CROSS, sparse
 from blueprint.schema.embedded import layer_faults, model_site, part_site
 from blueprint.schema.faults import part_faults
-from blueprint.schema.layers import LAYERED, Depth, Width, laid
+from blueprint.schema.layers import LAYERED, Depth, LayerCount, Width, laid
 from blueprint.schema.model import Model, outside_layers
 from blueprint.schema.parting import parted
 from blueprint.schema.sides import SIDES, SLOTS, DecoderSide, EncoderSide, Side, prepared
@@ -48,7 +48,7 @@ class EncoderDecoder(Model, Width):
         }
     )
 
-    layers: PositiveInt | None = None
+    layers: LayerCount | None = None
     """Number of layers of each side; a side may say its own."""
     max_length: PositiveInt | None = None
     """Longest sequence, in tokens, that each side is made for; needed by learned positions."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from blueprint.component import Fault, Faults, Section, Site, rule, slot
 from blueprint.diagnosis import nearest
@@ -31,6 +31,10 @@ class Layer:
     weights_of: int
 
 
+#: How many layers there may be: every one is written out, and more than this is a slip of the finger.
+LayerCount = Annotated[int, Field(gt=0, le=10_000)]
+
+
 class Width(Section):
     """The width that everything in a model shares."""
 
@@ -41,7 +45,7 @@ class Width(Section):
 class Count(Section):
     """How deep a stack is."""
 
-    layers: PositiveInt
+    layers: LayerCount
     """Number of layers."""
 
 

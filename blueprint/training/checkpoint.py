@@ -76,6 +76,9 @@ def damage(path: Path) -> str | None:
     # A file that was moved alone has no checksum beside it, but torch stores one for each of its parts.
     try:
         with zipfile.ZipFile(path) as archive:
+            # torch stores its parts as they are: one that grows as it is read is none of its.
+            if any(part.file_size > part.compress_size for part in archive.infolist()):
+                return "its parts are compressed, which no checkpoint's are"
             bad = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as error:
         return f"it cannot be read ({error})"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import ClassVar, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
-from blueprint.component import Section, slot
+from blueprint.component import Fault, Section, slot
 from blueprint.kinds import Norm
 from blueprint_registry.activation import Activation
 
@@ -51,3 +52,10 @@ class Temperature(Section):
     def shortened(self, length: int | None) -> Self:
         """The same with several temperatures within a short context of `length` tokens."""
         return self.model_copy(update={"floor": min(self.floor, max(1, (length or 64) // 4))})
+
+
+def scale_faults(scale: float | str) -> Iterator[Fault]:
+    """What is wrong with the scale of scores, as far as it is a number: kernels that hide keys hide them by scores of
+    minus infinity, which a scale of 0 or less turns into something else."""
+    if not isinstance(scale, str) and scale <= 0:
+        yield Fault(f"scores multiplied by {scale:g} leave nothing to choose keys by", "scale", "say more than 0")

@@ -12,7 +12,7 @@ from blueprint.choice import Choice, choose
 from blueprint.component import Component, Fault, Means, Number, Site, as_faults, register, rule, slot
 from blueprint.kinds import Attention, Mask, Norm, Position
 from blueprint.visible import Visible
-from blueprint_registry.attention._said import Temperature
+from blueprint_registry.attention._said import Temperature, scale_faults
 
 if TYPE_CHECKING:
     from blueprint_registry.attention.latent_nn import LatentAttention
@@ -150,6 +150,7 @@ class Latent(Attention):
                 "position",
                 "choose `rope`, a bias such as `alibi`, or `none`",
             )
+        yield from scale_faults(self.scale)
         # A spec may be checked elsewhere than it runs: only what no device can do is refused here.
         refusals = [self._refusal(at, device) for device in ("cuda", "cpu")]
         if refusals[0] and all(refusals):

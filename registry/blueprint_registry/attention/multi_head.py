@@ -13,7 +13,7 @@ from blueprint.choice import Choice, choose
 from blueprint.component import Component, Fault, Faults, Means, Number, Site, as_faults, register, rule, slot
 from blueprint.kinds import Attention, Mask, Norm, Position
 from blueprint.visible import Visible
-from blueprint_registry.attention._said import OutputGate, QkNorm, Temperature
+from blueprint_registry.attention._said import OutputGate, QkNorm, Temperature, scale_faults
 
 if TYPE_CHECKING:
     from blueprint_registry.attention.multi_head_nn import MultiHeadAttention
@@ -244,6 +244,7 @@ class MultiHead(Attention):
             return
         if at.across:
             yield from self._across_faults()
+        yield from scale_faults(self.scale)
         # A spec may be checked elsewhere than it runs: only what no device can do is refused here.
         refusals = [self._refusal(at, device) for device in ("cuda", "cpu")]
         if refusals[0] and all(refusals):
