@@ -16,9 +16,15 @@ def keep_float32(module: nn.Module, *, result: bool = False) -> nn.Module:
     The output comes back in the dtype of the input, or stays float32 with `result=True`. Device moves and `.double()`
     act as usual.
     """
+    module.blueprint_float32 = True  # type: ignore[assignment]
     module._apply = types.MethodType(_apply, module)  # type: ignore[method-assign]
     module.forward = types.MethodType(_kept if result else _lowered, module)
     return module
+
+
+def is_kept_float32(module: nn.Module) -> bool:
+    """Whether a module stays in float32 by itself."""
+    return bool(getattr(module, "blueprint_float32", False))
 
 
 def _apply(self: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
