@@ -47,8 +47,8 @@ def multiply_in_float8(model: nn.Module, recipe: str, *, emulate: bool = False) 
     found = dict(float8_maps(model))
     if not found:
         raise TrainError(
-            f"`precision.float8` changes nothing: no linear map has widths that are both multiples of {ALIGNED}, outside "
-            "of what stays in float32\n  = fix: remove it, or choose other widths"
+            "`precision.float8` changes nothing: outside of what stays in float32, no linear map has widths that are "
+            f"both multiples of {ALIGNED}\n  = fix: remove it, or choose other widths"
         )
     # Padding makes a batch of any number of tokens a product that the hardware knows.
     config = replace(Float8LinearConfig.from_recipe_name(recipe), emulate=emulate, pad_inner_dim=True)

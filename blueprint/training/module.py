@@ -194,8 +194,8 @@ class BlueprintModule(pl.LightningModule):
                 raise self._broken(f"the gradient's norm is {norm.item()}", self._places)
             if scaled.scale <= LEAST:
                 raise self._broken(
-                    f"a gradient is too large for float16 even where the loss is scaled by {scaled.scale:g} only, after "
-                    f"{scaled.skips} skipped steps",
+                    f"a gradient is too large for float16 even where the loss is scaled by {scaled.scale:g} only, "
+                    f"after {scaled.skips} skipped steps",
                     self._places,
                 )
         self._places = []
@@ -205,8 +205,8 @@ class BlueprintModule(pl.LightningModule):
         )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take the step, average, then let every module that has something to `settle` do so; none of it where the loss's
-        scale was too high."""
+        """Take the step, average, then let every module that has something to `settle` do so; or skip it all, where the
+        loss's scale was too high."""
         super().optimizer_step(*args, **kwargs)
         scaled = scaling(self.trainer)
         self.skipped = scaled is not None and scaled.skipped

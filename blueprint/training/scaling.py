@@ -81,7 +81,7 @@ def scaling(trainer: pl.Trainer) -> ScaledPrecision | None:
 
 
 def uncount(trainer: pl.Trainer) -> None:
-    """Take a skipped step out of Lightning's count, which goes on by one for every call: a step is what moves weights."""
+    """Take a skipped step out of Lightning's count, which goes on by one at each call: a step moves weights."""
     progress = trainer.fit_loop.epoch_loop.automatic_optimization.optim_progress.optimizer.step
     for count in (progress.total, progress.current):
         # It has been counted as begun, and is about to be as done.
