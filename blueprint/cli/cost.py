@@ -17,6 +17,7 @@ def command(
     ] = None,
     batch: Annotated[int, typer.Option(min=1, help="Sequences in a batch.")] = 1,
     precision: Annotated[str | None, typer.Option(help="Number formats, such as bf16-mixed.")] = None,
+    precisions: Annotated[bool, typer.Option("--precisions", help="Memory under every precision, beside.")] = False,
     changes: Overrides = None,
     allow_plugins: AllowPlugins = False,
     json: AsJson = False,
@@ -32,7 +33,13 @@ def command(
         measured = cost(found, length=length, batch=batch)
     except ValueError as error:
         raise Mistake(str(error)) from error
+    under = ()
+    if precisions:
+        from blueprint.cost.precisions import precisions as by_precision
+        from blueprint.cost.precisions import table
+
+        under = by_precision(found, measured.length, batch)
     if json:
-        emit(measured.to_plain())
+        emit(measured.to_plain() | ({"precisions": [each.to_plain() for each in under]} if under else {}))
     else:
-        typer.echo(str(measured))
+        typer.echo(str(measured) + (f"\n\n{table(under, measured.length, batch)}" if under else ""))
