@@ -58,7 +58,7 @@ def train(make_spec: MakeSpec, tmp_path: Path) -> Callable[[str, int], Trained]:
         spec = make_spec(*SAID, f"trainer.max_steps={steps}", *POLICIES[name][0])
         fit(spec, tmp_path / name, progress=False)
         weights = bp.restore(tmp_path / name).named_parameters()
-        moved = max(float((each.double() - 1).abs().max()) for key, each in weights if "norm" in key)
+        moved = max(float((each.detach().double() - 1).abs().max()) for key, each in weights if "norm" in key)
         return [row["loss"] for row in metrics.read(tmp_path / name / "metrics.csv")], moved
 
     return trained
