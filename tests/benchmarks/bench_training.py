@@ -61,11 +61,12 @@ def trainer(case: dict[str, Any], batch: int, length: int = 256, **sizes: int) -
     import torch
 
     import blueprint as bp
+    from blueprint.model.weights import trained
 
     said = spec(case, length=length, **sizes)
     module = bp.compile(said)
     model = module.require_model().train()
-    optimizer = module.spec.optimizer.build(module.plan.site)(model.named_parameters())
+    optimizer = module.spec.optimizer.build(module.plan.site)(trained(model, said))
     parts = min(said.trainer.accumulate_grad_batches, batch)
     taken = 0
 
