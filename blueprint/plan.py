@@ -134,9 +134,9 @@ def kept_float32(spec: Spec) -> frozenset[str] | None:
     """The roles that stay in float32 under the spec's precision; None where nothing is 16 bits wide."""
     if spec.trainer.precision in ("32-true", "64-true"):
         return None
-    from blueprint.schema.spec import PrecisionPolicy
+    from blueprint.schema.precision import PrecisionPolicy
 
-    return frozenset((spec.precision or PrecisionPolicy()).float32)
+    return (spec.precision or PrecisionPolicy()).kept
 
 
 def described(part: Component, *, means: bool = True, defaults: bool = True, passing: bool = True) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blueprint.cli.common import AllowPlugins, AsJson, Mistake, Overrides, SpecPath, Trailing, emit, read
+
+if TYPE_CHECKING:
+    from blueprint.cost.precisions import Under
 
 
 def command(
@@ -35,6 +39,7 @@ def command(
         str | None, typer.Option(metavar="2TB/s", help="What a device's memory moves a second.")
     ] = None,
     flops: Annotated[str | None, typer.Option(metavar="300T", help="A device's operations a second.")] = None,
+    precisions: Annotated[bool, typer.Option("--precisions", help="Memory under every precision, beside.")] = False,
     changes: Overrides = None,
     allow_plugins: AllowPlugins = False,
     json: AsJson = False,
@@ -51,7 +56,13 @@ def command(
         measured = cost(found, length, batch, mesh=mesh, strategy=strategy, **speeds)
     except ValueError as error:
         raise Mistake(str(error)) from error
+    under: Sequence[Under] = ()
+    if precisions:
+        from blueprint.cost.precisions import precisions as by_precision
+        from blueprint.cost.precisions import table
+
+        under = by_precision(found, measured.length, measured.batch)
     if json:
-        emit(measured.to_plain())
+        emit(measured.to_plain() | ({"precisions": [each.to_plain() for each in under]} if under else {}))
     else:
-        typer.echo(str(measured))
+        typer.echo(str(measured) + (f"\n\n{table(under, measured.length, measured.batch)}" if under else ""))

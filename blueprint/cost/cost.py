@@ -117,7 +117,7 @@ def _on_one(
         ("flops_forward", "flops_attention", "flops_training", "flops_per_token"),
         lambda n: measured(written, lambda part: counted.operations(part, n, batch, spec), bool(spec.freeze)),
     )
-    step = at_length(("memory.activations", "memory.training"), lambda n: _activations(spec, written, n, batch))
+    step = at_length(("memory.activations", "memory.training"), lambda n: activations(spec, written, n, batch))
     state = known(("memory.optimizer", "memory.training"), lambda: memory.optimizer_state(spec, model, written))
     held, gradients = memory.weights(model)
     one_more, cache = _cache(model, length, batch, unknown, known)
@@ -141,7 +141,9 @@ def _on_one(
     )
 
 
-def _activations(spec: Spec, written: Plan, length: int, batch: int) -> dict[str, int]:
+def activations(spec: Spec, written: Plan, length: int, batch: int) -> dict[str, int]:
+    """The most bytes a training step holds beside weights and gradients, measured on as few layers as tell it."""
+
     def under(objective: memory.Loss) -> Callable[[Plan], dict[str, int]]:
         return lambda part: memory.activations(spec, part, length, batch, objective)
 

@@ -19,6 +19,7 @@ from blueprint.model.inputs import given_of
 from blueprint.model.recompute import recompute
 from blueprint.model.trial import trial_batch
 from blueprint.model.weights import freeze, trained
+from blueprint.ops import Embedding
 from blueprint.ops.cross_entropy import few_chunks
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
@@ -97,11 +98,11 @@ def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss
 def step(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss, watch: Watch) -> Ledger:
     """A training step without values, and what was held in it."""
     ledger: Ledger
-    dtypes = {name: each.dtype for name, each in _held(cast(build_plan(plan, device="meta"), spec.trainer.precision))}
+    shapes = cast(build_plan(plan, device="meta"), spec.trainer.precision)
     plan = with_hook(plan)
     with FakeTensorMode(allow_non_fake_inputs=True), torch.random.fork_rng(devices=()):
         model = plan.model.build(plan.site)(plan).train()
-        _retype(model, dtypes)
+        _retype(model, shapes)
         freeze(model, spec)
         recompute(model, spec.recompute)
         watch.divide(model)
@@ -122,9 +123,14 @@ def _held(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers(remove_duplicate=False)
 
 
-def _retype(model: nn.Module, dtypes: dict[str, torch.dtype]) -> None:
-    """What `model.to(dtype)` does, which fake parameters refuse: others take their place, tied ones still tied."""
+def _retype(model: nn.Module, like: nn.Module) -> None:
+    """What `model.to(dtype)` did to an equal one, which fake parameters refuse: others take their place, tied ones
+    still tied."""
     made: dict[int, Tensor] = {}
+    dtypes = {name: each.dtype for name, each in _held(like)}
+    for name, module in like.named_modules():
+        if isinstance(module, Embedding):
+            model.get_submodule(name).reads = module.reads  # type: ignore[assignment]
     for name, old in list(_held(model)):
         if old.dtype != dtypes[name]:
             parent, _, own = name.rpartition(".")

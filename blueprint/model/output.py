@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blueprint.ops import Flow
+from blueprint.ops import Embedding, Flow
 
 
 @dataclass
@@ -93,5 +93,11 @@ class ModelState:
 
 
 def default_dtype(module: torch.nn.Module) -> torch.dtype:
-    """The dtype a module computes in: its first floating parameter's."""
-    return next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.get_default_dtype())
+    """The dtype a module computes in: its first floating parameter's, or what a table is read in that is kept wider."""
+    for inner in module.modules():
+        if isinstance(inner, Embedding) and inner.reads is not None:
+            return inner.reads
+        for parameter in inner.parameters(recurse=False):
+            if parameter.is_floating_point():
+                return parameter.dtype
+    return torch.get_default_dtype()

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from blueprint.ops import Embedding
+
 
 def keep_float32(module: nn.Module, *, result: bool = False) -> nn.Module:
     """Make `module` hold its weights and compute in float32, inside autocast and after `.to(bfloat16)` alike.
@@ -16,9 +18,30 @@ def keep_float32(module: nn.Module, *, result: bool = False) -> nn.Module:
     The output comes back in the dtype of the input, or stays float32 with `result=True`. Device moves and `.double()`
     act as usual.
     """
+    module.blueprint_float32 = True  # type: ignore[assignment]
     module._apply = types.MethodType(_apply, module)  # type: ignore[method-assign]
     module.forward = types.MethodType(_kept if result else _lowered, module)
     return module
+
+
+def keep_table_float32(table: Embedding) -> None:
+    """Make a table that a head multiplies with hold its weight in float32; what is read from it is in the format that
+    the rest of the model was moved to.
+    """
+    table._apply = types.MethodType(_apply_table, table)  # type: ignore[method-assign]
+
+
+def _apply_table(self: Embedding, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    # The weight itself tells no more what the others were moved to: an empty tensor that was moved with them does.
+    weight = self.weight
+    found = fn(torch.empty(0, dtype=self.reads or weight.dtype, device=weight.device)).dtype
+    self.reads = found if found in (torch.float16, torch.bfloat16) else None
+    return _apply(self, fn, recurse)
+
+
+def is_kept_float32(module: nn.Module) -> bool:
+    """Whether a module stays in float32 by itself."""
+    return bool(getattr(module, "blueprint_float32", False))
 
 
 def _apply(self: nn.Module, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:

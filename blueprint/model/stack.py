@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from blueprint.model.inputs import only_taken
 from blueprint.model.layers import built_layers, through
 from blueprint.model.output import ModelState, Output, default_dtype
-from blueprint.ops import Flow, cross_entropy, steady
+from blueprint.model.precision import keep_table_float32
+from blueprint.ops import Embedding, Flow, cross_entropy, steady
 from blueprint.plan import Plan, PlanLayer
 
 
@@ -87,6 +88,12 @@ class Headed(nn.Module):
         """Take the built head."""
         self.head = head
         self._head_float32 = "head" in (plan.site.float32 or ())
+        said: Any = getattr(plan.model, "head", None)
+        if self._head_float32 and getattr(said, "tie", False):
+            # A tied head's weight is the table's.
+            tables = (each for each in self.modules() if isinstance(each, Embedding))
+            for table in (each for each in tables if each.weight is self.table_VD):
+                keep_table_float32(table)
 
     def project(self, hidden_BTD: Tensor, flow: Flow | None = None) -> Tensor:
         """Hidden states to the head's output: logits (B, T, V), or (B, labels) of whole sequences, for which `flow`

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Role = Literal["linear", "residual", "head"]
 
@@ -46,6 +46,13 @@ class Embedding(nn.Embedding):
     ) -> None:
         super().__init__(count, width, padding_idx, device=device, dtype=dtype)
         self.role = role
+        #: What its vectors are read in, where the table is kept in a wider format; None: as they are.
+        self.reads: torch.dtype | None = None
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Vectors (…, width) of the integers (…)."""
+        vectors = super().forward(input)
+        return vectors if self.reads is None else vectors.to(self.reads)
 
     def reset_parameters(self) -> None:
         """Draw initial values, except on meta, where there are none and the attempt imports torch's whole compiler."""

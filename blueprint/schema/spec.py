@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -15,6 +16,7 @@ from blueprint.schema.data import Data
 from blueprint.schema.learning import Ema, Recompute
 from blueprint.schema.model import Model
 from blueprint.schema.pairing import Pairing
+from blueprint.schema.precision import PrecisionPolicy, policy_faults
 from blueprint.schema.shape import fields
 from blueprint.schema.trainer import Trainer
 from blueprint.tree import Entry, Map, Scalar
@@ -22,14 +24,6 @@ from blueprint.tree import Entry, Map, Scalar
 VERSION = 1
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Role = Literal["router", "norm", "head", "softmax"]
-
-
-class PrecisionPolicy(Section):
-    """Which parts stay in float32 under 16-bit precision."""
-
-    float32: list[Role] = ["router", "norm", "head", "softmax"]
-    """Roles that compute, and keep their weights, in float32."""
 
 
 class Checkpoints(Section):
@@ -95,7 +89,7 @@ class Spec(Pairing):
     trainer: Trainer = Trainer()
     """Lightning's Trainer."""
     precision: PrecisionPolicy | None = None
-    """Which parts stay in float32 under 16-bit precision; null means all that the policy knows."""
+    """How number formats are used beyond `trainer.precision`; null means as each key says where nothing is said."""
     start: Start | None = None
     """Weights to begin from."""
     freeze: list[str] = []
@@ -224,11 +218,6 @@ class Spec(Pairing):
         return Fault(message, "ema", "begin earlier, update more often, or train longer")
 
     @rule("precision", "trainer")
-    def _policy_has_effect(policy: PrecisionPolicy | None, trainer: Trainer) -> Faults:
-        if policy is not None and trainer.precision in ("32-true", "64-true"):
-            return Fault(
-                f"`precision` changes nothing under `{trainer.precision}`: nothing is computed in 16 bits",
-                "precision",
-                "remove it, or choose a 16-bit `trainer.precision`",
-            )
-        return None
+    def _policy_has_effect(policy: PrecisionPolicy | None, trainer: Trainer) -> Iterator[Fault]:
+        for fault in () if policy is None else policy_faults(policy, trainer):
+            yield replace(fault, at=".".join(filter(None, ("precision", fault.at))))

@@ -56,21 +56,30 @@ class Trainer(Section):
 
     @rule("precision", "accelerator")
     def _precision_fits_device(precision: str, accelerator: str) -> Faults:
-        device = "cpu" if accelerator == "cpu" or (accelerator == "auto" and not accelerator_present()) else accelerator
-        if device == "cpu" and precision in ("16-mixed", "16-true"):
-            why = (
-                "Lightning would silently train in bf16-mixed instead"
-                if precision == "16-mixed"
-                else "without loss scaling its gradients underflow and training ends in NaN"
-            )
+        device = device_said(accelerator)
+        if device == "cpu" and precision == "16-true":
             return Fault(
-                f"`{precision}` does not train on the CPU: {why}",
+                "`16-true` does not train on the CPU: without loss scaling its gradients underflow and training ends "
+                "in NaN",
                 "precision",
-                "say `32-true`, or choose `bf16-mixed` yourself",
+                "say `32-true`, or choose `16-mixed`, which scales its loss, or `bf16-true` yourself",
             )
         if device == "mps" and precision == "64-true":
             return Fault("Apple's devices have no 64-bit floats", "precision", "say `32-true`")
         return None
+
+    @property
+    def device(self) -> str | None:
+        """The kind of device that the words mean, as far as they tell: `cpu`, `cuda`, `mps`, or None."""
+        return device_said(self.accelerator)
+
+
+def device_said(accelerator: str) -> str | None:
+    """The kind of device an accelerator means, as far as that shows without torch: `auto` is the CPU where there seems
+    to be no GPU."""
+    if accelerator in ("auto", "gpu"):
+        return "cpu" if accelerator == "auto" and not accelerator_present() else None
+    return accelerator
 
 
 def accelerator_present() -> bool:

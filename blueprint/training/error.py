@@ -16,20 +16,24 @@ class RestoreError(TrainError):
 class NonFinite(TrainError):
     """Training stopped because a number was infinite or not a number; nothing was saved after it.
 
-    `step` is the optimizer step that would have been taken, `place` says where the batch lies in the data.
+    `step` is the optimizer step that would have been taken, `place` says where the batch lies in the data, `narrow`
+    whether numbers were float16's.
     """
 
-    def __init__(self, what: str, step: int, place: str, checkpoint: Path | None = None) -> None:
-        self.what, self.step, self.place, self.checkpoint = what, step, place, checkpoint
+    def __init__(
+        self, what: str, step: int, place: str, checkpoint: Path | None = None, *, narrow: bool = False
+    ) -> None:
+        self.what, self.step, self.place, self.checkpoint, self.narrow = what, step, place, checkpoint, narrow
+        wider = "float16 ends at 65504: say `trainer.precision: bf16-mixed` or `32-true`; " if narrow else ""
         where = "\n".join(f"    {line}" for line in place.splitlines()) if place else "    unknown"
         last = f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint had been saved yet"
         super().__init__(
             f"{what} at step {step}; training stopped before it could spread, and {last}\n"
             f"  the batch lies in\n{where}\n"
-            "  = fix: lower `optimizer.lr`, clip with `trainer.gradient_clip_val`, or look at that text; "
+            f"  = fix: {wider}lower `optimizer.lr`, clip with `trainer.gradient_clip_val`, or look at that text; "
             "`trainer.detect_anomaly: true` names the operation"
         )
 
     def after(self, checkpoint: Path | None) -> NonFinite:
         """The same error, naming the last good checkpoint."""
-        return NonFinite(self.what, self.step, self.place, checkpoint)
+        return NonFinite(self.what, self.step, self.place, checkpoint, narrow=self.narrow)

@@ -24,8 +24,10 @@ from blueprint.training.average import Average
 from blueprint.training.checkpoint import AVERAGED
 from blueprint.training.counts import processed
 from blueprint.training.error import NonFinite, TrainError
+from blueprint.training.float8 import multiply_in_float8
 from blueprint.training.folder import plain_spec
 from blueprint.training.kept import texts
+from blueprint.training.scaling import LEAST, scaling, uncount
 from blueprint.training.scores import score, scores
 from blueprint.training.strategies.collective import summed
 
@@ -62,6 +64,8 @@ class BlueprintModule(pl.LightningModule):
         #: Of the last optimizer step: the rate it took, and the gradient's norm before clipping.
         self.learning_rate = 0.0
         self.gradient_norm: Tensor | None = None
+        #: Whether the batch ended in a step that was skipped.
+        self.skipped = False
         #: The places in the data of the batches since the last optimizer step.
         self._places: list[Tensor] = []
         self._held_out: list[Tensor] = []
@@ -72,6 +76,8 @@ class BlueprintModule(pl.LightningModule):
         #: The mean of the weights beside them, where the spec asks for one.
         self.average: Average | None = None
         self._measured = ExitStack()
+        #: The names of the linear maps that multiply in float8.
+        self.float8: list[str] = []
 
     def configure_model(self) -> None:
         """Build the model, seeded by the spec; calling it again changes nothing."""
@@ -86,6 +92,9 @@ class BlueprintModule(pl.LightningModule):
             self.model.spec = self.spec  # type: ignore[assignment]
             self.model.to(wanted)
             freeze(self.model, self.spec)
+            recipe = None if self.spec.precision is None else self.spec.precision.float8
+            if recipe is not None:
+                self.float8 = multiply_in_float8(self.model, recipe)
             recompute(self.model, self.spec.recompute)
             # In place, block by block: names stay as they are, and equal blocks are compiled once.
             for _, block in blocks_of(self.model) if self.spec.compile else ():
@@ -126,6 +135,7 @@ class BlueprintModule(pl.LightningModule):
         """Seed every generator from the run's seed and the batch's number alone, so that no history enters."""
         seed = name_seed(self.spec.seed, f"batch {processed(self.trainer)} rank {self.global_rank}")
         torch.manual_seed(seed)
+        self.skipped = False
         random.seed(seed)
         np.random.seed(seed & 0xFFFFFFFF)
 
@@ -178,10 +188,17 @@ class BlueprintModule(pl.LightningModule):
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
         self.gradient_norm = norm
-        # With a loss scaler, an overflow is how it learns its scale: it skips that step itself.
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        if not scaled and not torch.isfinite(norm):
-            raise self._broken(f"the gradient's norm is {norm.item()}", self._places)
+        scaled = scaling(self.trainer)
+        if not torch.isfinite(norm):
+            # An overflow is how a loss's scale is found: that step is skipped, as long as a lower scale may help.
+            if scaled is None:
+                raise self._broken(f"the gradient's norm is {norm.item()}", self._places)
+            if scaled.scale <= LEAST:
+                raise self._broken(
+                    f"a gradient is too large for float16 even where the loss is scaled by {scaled.scale:g} only, "
+                    f"after {scaled.skips} skipped steps",
+                    self._places,
+                )
         self._places = []
         self.log("gradient_norm", norm)
         self.clip_gradients(
@@ -189,8 +206,14 @@ class BlueprintModule(pl.LightningModule):
         )
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        """Take the step, average, then let every module that has something to `settle` do so."""
+        """Take the step, average, then let every module that has something to `settle` do so; or skip it all, where the
+        loss's scale was too high."""
         super().optimizer_step(*args, **kwargs)
+        scaled = scaling(self.trainer)
+        self.skipped = scaled is not None and scaled.skipped
+        if self.skipped:
+            uncount(self.trainer)
+            return
         if self.average is not None:
             # Lightning counts the step later.
             self.average.update(self.trainer.global_step + 1)
@@ -202,6 +225,11 @@ class BlueprintModule(pl.LightningModule):
     def sum_of_batch(self, x: Tensor) -> Tensor:
         """A tensor summed over the processes that share a batch, with its gradient."""
         return x if self.trainer.world_size == 1 else summed(x)
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Go on in the schedule, unless the step was skipped."""
+        if not self.skipped:
+            super().lr_scheduler_step(scheduler, metric)
 
     def _everyone(self, tensor: Tensor) -> Tensor:
         """A tensor summed over all processes."""
@@ -264,7 +292,9 @@ class BlueprintModule(pl.LightningModule):
 
     def _broken(self, what: str, places: list[Tensor]) -> NonFinite:
         describe = getattr(getattr(self.trainer, "datamodule", None), "describe", None)
-        if describe is None or not places:
-            return NonFinite(what, self.trainer.global_step + 1, "")
-        rows = torch.cat([cast(Tensor, self.all_gather(place)).flatten() for place in places])
-        return NonFinite(what, self.trainer.global_step + 1, describe(rows.tolist()))
+        place = ""
+        if describe is not None and places:
+            rows = torch.cat([cast(Tensor, self.all_gather(place)).flatten() for place in places])
+            place = describe(rows.tolist())
+        narrow = scaling(self.trainer) is not None
+        return NonFinite(what, self.trainer.global_step + 1, place, narrow=narrow)

@@ -32,7 +32,7 @@ from blueprint.training.error import NonFinite, RestoreError, TrainError
 from blueprint.training.folder import Layout, Run, carry_import, changes, lock, read_json, write_json, yaml_text
 from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
-from blueprint.training.precision import check_precision
+from blueprint.training.precision import check_policy, check_precision, products
 from blueprint.training.restore import load_weights
 from blueprint.training.task import Text, prepare, ready_to_train
 from blueprint.training.trainer import quiet, trainer
@@ -147,6 +147,8 @@ class _Training:
             self.say(f"going on from {newest}")
         for line in self.text.notes():
             self.say(f"note: {line}")
+        if self.module.float8:
+            self.say(f"note: {len(self.module.float8)} linear maps multiply in float8")
         began, status = time.monotonic(), "broken"
         with saver.stop:
             try:
@@ -169,7 +171,7 @@ class _Training:
     def _fit(self, trainer: pl.Trainer, newest: Path | None) -> None:
         data = BlueprintData(self.spec, text=self.text)
         try:
-            with quiet(), shared_by(self.module.sum_of_batch):
+            with quiet(), products(self.spec), shared_by(self.module.sum_of_batch):
                 trainer.fit(self.module, datamodule=data, ckpt_path=newest, weights_only=True)
         finally:
             self.step = max(self.step, trainer.global_step)
@@ -233,6 +235,8 @@ class _Training:
             "unit": self.text.unit,
             "measure": self.text.measure,
             "scores": metrics.scores(held_out),
+            "loss_scale": rows[-1].get("loss_scale") if rows else None,
+            "skipped_steps": rows[-1].get("skipped_steps") if rows else None,
             "unigram_loss": None if baseline is None else baseline.nats,
             "unigram_bits_per_byte": None if baseline is None else baseline.bits_per_byte,
             "parameters": sum(p.numel() for p in self.module.parameters()),
@@ -247,7 +251,7 @@ class _Training:
 
 
 def _check(spec: Spec) -> None:
-    for warning in check_precision(spec.trainer.precision, spec.trainer.accelerator):
+    for warning in (*check_precision(spec.trainer.precision, spec.trainer.accelerator), *check_policy(spec)):
         print(f"warning: {warning}", file=sys.stderr)
 
 

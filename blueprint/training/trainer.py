@@ -7,11 +7,15 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 
+from blueprint.schema.precision import PrecisionPolicy
 from blueprint.schema.spec import Spec
 from blueprint.training.callbacks.save import AtomicIO
+from blueprint.training.precision import device_of
+from blueprint.training.scaling import ScaledPrecision
 
 #: Lightning wants a number of batches between validations; this one never comes.
 NEVER = 1 << 60
@@ -25,11 +29,15 @@ def trainer(
     # One bound for both: the loop then ends in the middle of an epoch or at its end, all the same.
     said |= {"max_steps": steps, "max_epochs": -1}
     said.setdefault("val_check_interval", NEVER)
+    plugins: list[Any] = [AtomicIO()]
+    if spec.trainer.precision == "16-mixed":
+        plugins.append(ScaledPrecision(device_of(spec.trainer.accelerator), spec.precision or PrecisionPolicy()))
+        del said["precision"]  # Lightning takes one or the other
     with quiet():
         return pl.Trainer(
             **said,
             callbacks=list(callbacks),
-            plugins=[AtomicIO()],
+            plugins=plugins,
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,

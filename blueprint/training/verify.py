@@ -22,6 +22,7 @@ from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as checkpoints
 from blueprint.training.error import TrainError
 from blueprint.training.folder import Layout, plain_spec, yaml_text
+from blueprint.training.scaling import STATE
 from blueprint.training.task import prepare, ready_to_train
 
 
@@ -136,6 +137,7 @@ def compare(whole: Path, broken: Path, report: Report) -> Report:
     report.weights = _same("weight", a["state_dict"], b["state_dict"], report)
     _same("averaged weight", a.get(checkpoints.AVERAGED), b.get(checkpoints.AVERAGED), report)
     report.optimizer = _same("optimizer", a["optimizer_states"], b["optimizer_states"], report)
+    _same("loss-scaling", a.get(STATE), b.get(STATE), report)
     _same("schedule", a["lr_schedulers"], b["lr_schedulers"], report)
     return report
 

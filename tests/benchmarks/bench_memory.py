@@ -50,12 +50,13 @@ def train(case: dict[str, Any], steps: int) -> None:
 
     import blueprint as bp
     from blueprint.cost.memory import cast, computing
+    from blueprint.model.weights import trained
 
     spec = bp.load(said(**case))
     plan = bp.plan(spec)
     precision = spec.trainer.precision
     model = cast(bp.build(spec), precision).train()
-    optimizer = spec.optimizer.build(plan.site)(model.named_parameters())
+    optimizer = spec.optimizer.build(plan.site)(trained(model, spec))
     objective = spec.objective.build(plan.site)
     for _ in range(steps):
         ids_BT = torch.randint(8192, (case["batch"], case["length"] + 1))

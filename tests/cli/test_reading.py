@@ -166,6 +166,15 @@ def test_a_mesh_that_divides_nothing_is_the_users_mistake(blueprint: Blueprint, 
     assert "= fix: say a tp of" in ended.err
 
 
+def test_cost_lists_the_memory_under_every_precision_when_asked(blueprint: Blueprint, spec: Path) -> None:
+    found = blueprint("cost", spec, "--length", "16", "--precisions", "--json").json
+    rows = {row["precisions"][0]: row for row in found["precisions"]}
+    assert list(rows) == ["32-true", "16-mixed", "16-true", "64-true"]
+    assert {name: rows["32-true"][name] for name in found["memory"]} == found["memory"]
+    assert "16-mixed, bf16-mixed" in blueprint("cost", spec, "--length", "16", "--precisions").out
+    assert "precisions" not in blueprint("cost", spec, "--length", "16", "--json").json
+
+
 @pytest.mark.parametrize("model", names("model"))
 def test_new_writes_a_spec_that_passes_check_and_never_writes_over_one(
     blueprint: Blueprint, tmp_path: Path, model: str

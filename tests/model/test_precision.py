@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import blueprint as bp
+from blueprint.model.output import default_dtype
 from blueprint.ops import Routing
 
 SPEC = """
@@ -37,6 +38,46 @@ def test_policy_parts_keep_their_weights_when_the_model_is_cast() -> None:
     kept = {n for n, d in dtypes(model.to(torch.bfloat16)).items() if d == torch.float32}
     assert kept == {n for n in dtypes(model) if "norm" in n or n.startswith("head.")}
     assert torch.equal(model.norm.weight, weight)
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("decoder", ["model.head={tie: true}"]),
+        ("encoder", ["model.head={type: masked_language_model, tie: true}"]),
+        (
+            "encoder",
+            [
+                "model.head={type: masked_language_model, tie: true}",
+                "model.embedding={width: 24, scale: 2, norm: rms, token_types: 2}",
+            ],
+        ),
+        ("encoder_decoder", ["model.head={tie: true}", "model.embeddings=shared"]),
+    ],
+)
+def test_a_tied_heads_weight_stays_in_float32_too_and_is_read_in_the_streams_format(kind: str, said: list[str]) -> None:
+    text = SPEC.replace("type: decoder", f"type: {kind}")
+    model = bp.build(bp.loads(text, ["trainer.precision=bf16-true", *said]))
+    exact = model.table_VD.clone()
+    ids = torch.arange(12).view(2, 6)
+    given = {"decoder_input_ids": ids} if kind == "encoder_decoder" else {}
+    wide = model(ids, **given).logits
+    for _ in range(2):
+        model.to(torch.bfloat16)
+        assert torch.equal(model.table_VD, exact)
+        out = model(ids, **given)
+        assert (out.hidden.dtype, out.logits.dtype) == (torch.bfloat16, torch.float32)
+        assert not torch.equal(out.logits, wide)
+        assert default_dtype(model) == torch.bfloat16
+        model.to("cpu")
+        assert model(ids, **given).hidden.dtype == torch.bfloat16
+        model.float()
+        assert model(ids, **given).hidden.dtype == torch.float32
+
+
+def test_a_tied_table_follows_the_rest_where_no_head_is_kept() -> None:
+    model = build("trainer.precision=bf16-true", "model.head={tie: true}", "precision.float32=[norm]")
+    assert model.to(torch.bfloat16).table_VD.dtype == torch.bfloat16
 
 
 def test_a_policy_can_be_narrowed() -> None:

@@ -176,6 +176,8 @@ RUNS = {
     "trainer.log_every_n_steps": "trainer.log_every_n_steps=3",
     "trainer.deterministic": "trainer.deterministic=true",
     "trainer.detect_anomaly": "trainer.detect_anomaly=true",
+    "precision.init_scale": "precision.init_scale=16 | trainer.precision=16-mixed",
+    "precision.growth_interval": "precision.growth_interval=2 | trainer.precision=16-mixed",
     "precision.float32": "precision.float32=[] | trainer.precision=bf16-true precision.float32=[head]",
     "checkpoint.every_n_steps": "checkpoint.every_n_steps=3",
     "checkpoint.keep": "checkpoint.keep=1",
@@ -282,6 +284,8 @@ ELSEWHERE = {
     *("recompute", "recompute.part", "recompute.every"),
     # tests/training/test_compile.py.
     "compile",
+    # tests/training/test_precision.py and test_float8.py: not every machine can.
+    *("precision.float32_matmul_precision", "precision.float8"),
     "start.from",
     "start.parts",
     "start.strict",

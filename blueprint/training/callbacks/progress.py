@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 from blueprint.training.callbacks.record import Recorder
+from blueprint.training.scaling import scaling
 
 
 class RunProgress(ProgressBar):
@@ -74,10 +75,10 @@ class RunProgress(ProgressBar):
             return
         if self.bar is not None:
             self.bar.update(step - self._step)
-            self.bar.set_postfix_str(self._figures(outputs), refresh=False)
+            self.bar.set_postfix_str(self._figures(trainer, outputs), refresh=False)
         elif time.monotonic() - self._said >= self.seconds or step == self.steps:
             self._said = time.monotonic()
-            self.print(f"step {step}/{self.steps}  {self._figures(outputs)}{self._left(trainer, step)}")
+            self.print(f"step {step}/{self.steps}  {self._figures(trainer, outputs)}{self._left(trainer, step)}")
         self._step = step
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -101,10 +102,14 @@ class RunProgress(ProgressBar):
             self.bar.close()
             self.bar = None
 
-    def _figures(self, outputs: Any) -> str:
+    def _figures(self, trainer: pl.Trainer, outputs: Any) -> str:
         parts = [f"loss {float(outputs['objective']):.4f}"]
         if self._held_out is not None and self.live:
             parts.append(f"validation {self._held_out:.4f}")
+        scaled = scaling(trainer)
+        if scaled is not None:
+            skips = f", {scaled.skips} skipped" if scaled.skips else ""
+            parts.append(f"scale {scaled.scale:g}{skips}")
         if self.recorder.speed is not None:
             parts.append(f"{self.recorder.speed:,.0f} tokens/s")
         return "  ".join(parts)

@@ -12,6 +12,7 @@ import torch
 
 from blueprint.training.counts import processed
 from blueprint.training.metrics import HELD_OUT, Row, Table
+from blueprint.training.scaling import scaling
 from blueprint.training.statistics import Statistics, columns, told
 
 #: Of what a training step gives: the loss as Lightning scales it, and a count, of which the mean says nothing.
@@ -61,6 +62,9 @@ class Recorder(pl.Callback):
         self._before = now
         self._tokens = _read(batch) * trainer.world_size
         self._found.append({name: value for name, value in outputs.items() if name not in UNLOGGED})
+        if pl_module.skipped:
+            # The next step is another's.
+            self._found.clear()
         if trainer.global_step == self._step:
             return
         self._step = trainer.global_step
@@ -94,6 +98,9 @@ class Recorder(pl.Callback):
         }
         if module.gradient_norm is not None:
             row["gradient_norm"] = float(module.gradient_norm)
+        scaled = scaling(trainer)
+        if scaled is not None:
+            row |= {"loss_scale": scaled.scale, "skipped_steps": scaled.skips}
         if self.speed is not None:
             row["tokens_per_second"] = round(self.speed, 1)
         return {name: mean(name) for name in self._found[-1] if name != "objective"} | row

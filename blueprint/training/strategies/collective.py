@@ -12,7 +12,7 @@ from torch import Tensor
 def summed(x: Tensor, group: dist.ProcessGroup | None = None) -> Tensor:
     """`x` summed over the processes of a group (None: all); its gradient is that of the sum of their losses, so that
     the mean of their gradients is the gradient of one loss that they all have."""
-    total: Tensor = _Summed.apply(x, group)
+    total: Tensor = _Summed.apply(x, group)  # type: ignore[no-untyped-call]
     return total
 
 

@@ -32,12 +32,12 @@ class Exchange:
         # Splits are read by Python: each process must know how much room the others' rows take.
         send, take = counts_PL.sum(1).tolist(), came_PL.sum(1).tolist()
         rows = sum(send)
-        x_ND = _Travel.apply(x_RD[:rows].contiguous(), send, take, self.group)
+        x_ND = _Travel.apply(x_RD[:rows].contiguous(), send, take, self.group)  # type: ignore[no-untyped-call]
         place_N = _by_expert(came_PL)
         ends_L = came_PL.sum(0).cumsum(0).int()
         y_ND, terms = run_here(many, x_ND[place_N], flow, Groups(ends_L))
         back_ND = torch.empty_like(y_ND).index_copy(0, place_N, y_ND)
-        y_RD = _Travel.apply(back_ND, take, send, self.group)
+        y_RD = _Travel.apply(back_ND, take, send, self.group)  # type: ignore[no-untyped-call]
         if rows < len(x_RD):
             y_RD = torch.cat((y_RD, y_RD.new_zeros(len(x_RD) - rows, y_RD.shape[1])))
         return y_RD, terms
