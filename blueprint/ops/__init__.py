@@ -14,6 +14,7 @@ from blueprint.ops.recompute import recomputed, recomputing
 from blueprint.ops.rotary import angles, rotate
 from blueprint.ops.routing import Routing, counts, wide
 from blueprint.ops.shards import Shards, cut, shards_of
+from blueprint.ops.spread import is_spread, own, piece_of, spread_like, whole
 from blueprint.ops.stacked import run_stacked, stack
 from blueprint.ops.state import KVState, State, steady
 from blueprint.ops.terms import merge_terms, with_losses
@@ -42,16 +43,21 @@ __all__ = [
     "cross_entropy",
     "cut",
     "dispatch",
+    "is_spread",
     "merge_terms",
+    "own",
     "parameter_groups",
+    "piece_of",
     "recomputed",
     "recomputing",
     "rotate",
     "run_stacked",
     "running",
     "shards_of",
+    "spread_like",
     "stack",
     "steady",
+    "whole",
     "wide",
     "with_losses",
 ]
