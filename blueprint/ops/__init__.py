@@ -3,6 +3,7 @@
 from blueprint.ops.attend import attend
 from blueprint.ops.cross_entropy import cross_entropy
 from blueprint.ops.dispatch import dispatch
+from blueprint.ops.everyone import everyone, shared_by
 from blueprint.ops.flow import Flow
 from blueprint.ops.grouped import GroupedLinear, Groups
 from blueprint.ops.keys import Keys
@@ -43,6 +44,7 @@ __all__ = [
     "cross_entropy",
     "cut",
     "dispatch",
+    "everyone",
     "is_spread",
     "merge_terms",
     "own",
@@ -54,6 +56,7 @@ __all__ = [
     "run_stacked",
     "running",
     "shards_of",
+    "shared_by",
     "spread_like",
     "stack",
     "steady",

@@ -42,7 +42,18 @@ def stack(one: nn.Module, copies: int) -> nn.Module:
 
 
 def run_stacked(many: nn.Module, x_RD: Tensor, flow: Flow, groups: Groups) -> tuple[Tensor, dict[str, Tensor]]:
-    """Rows (R, D) in groups, each through its group's copy of a module that was `stack`ed: (R, D) and the terms."""
+    """Rows (R, D) in groups, each through its group's copy of a module that was `stack`ed: (R, D) and the terms.
+
+    Whoever holds but some of the copies here sets the module's `elsewhere`, called in place of this.
+    """
+    elsewhere = getattr(many, "elsewhere", None)
+    run = run_here if elsewhere is None else elsewhere
+    found: tuple[Tensor, dict[str, Tensor]] = run(many, x_RD, flow, groups)
+    return found
+
+
+def run_here(many: nn.Module, x_RD: Tensor, flow: Flow, groups: Groups) -> tuple[Tensor, dict[str, Tensor]]:
+    """The same, of copies that are all here, one for each group."""
     shared = many.groups
     if isinstance(shared, Groups):
         shared.follow(groups)

@@ -27,6 +27,7 @@ from blueprint.training.error import NonFinite, TrainError
 from blueprint.training.folder import plain_spec
 from blueprint.training.kept import texts
 from blueprint.training.scores import score, scores
+from blueprint.training.strategies.collective import summed
 
 #: The version of what a checkpoint holds under `blueprint`.
 FORMAT = 1
@@ -197,6 +198,10 @@ class BlueprintModule(pl.LightningModule):
             (name, module) for name, module in self.require_model().named_modules() if hasattr(module, "settle")
         )
         self.settled = {name: module.settle(self._everyone) for name, module in settling}
+
+    def sum_of_batch(self, x: Tensor) -> Tensor:
+        """A tensor summed over the processes that share a batch, with its gradient."""
+        return x if self.trainer.world_size == 1 else summed(x)
 
     def _everyone(self, tensor: Tensor) -> Tensor:
         """A tensor summed over all processes."""

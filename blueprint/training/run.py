@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from blueprint import files
 from blueprint.inference.prompt import known_start
+from blueprint.ops import shared_by
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as checkpoints
 from blueprint.training import curve, heat, metrics, statistics
@@ -168,7 +169,7 @@ class _Training:
     def _fit(self, trainer: pl.Trainer, newest: Path | None) -> None:
         data = BlueprintData(self.spec, text=self.text)
         try:
-            with quiet():
+            with quiet(), shared_by(self.module.sum_of_batch):
                 trainer.fit(self.module, datamodule=data, ckpt_path=newest, weights_only=True)
         finally:
             self.step = max(self.step, trainer.global_step)

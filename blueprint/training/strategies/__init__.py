@@ -1,1 +1,1 @@
-"""How several devices share the work: what a spec's `trainer.strategy` becomes."""
+"""Several devices for one run: how the model is laid over them, and what travels between them."""

@@ -14,7 +14,6 @@ from torch.optim import Optimizer
 
 from blueprint.ops import is_spread, spread_like, whole
 from blueprint.training.error import TrainError
-from blueprint.training.strategies.layout import lay_out
 
 Size = int | Literal["auto"]
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from blueprint.ops import Flow, Routing
+from blueprint.ops import Flow, Routing, everyone
 
 
 def shares(routing: Routing, flow: Flow, *, apart: bool) -> tuple[Tensor, Tensor]:
     """The share of choices that fell on each expert, and the mean of its probabilities, (B, E) each: of all tokens, or
     of every sequence `apart`. Padding counts for nothing."""
-    rows = flow.position_BT.shape[0] if apart else 1
-    chosen_BE = chosen(routing).unflatten(0, (rows, -1)).sum(1)
+    rows = flow.position_BT.shape[0] if apart else None
+    chosen_BE = summed(chosen(routing), rows)
     f_BE = chosen_BE / chosen_BE.sum(-1, keepdim=True).clamp_min(1)
     return f_BE, mean(probability(routing), routing, rows)
 
@@ -34,10 +34,16 @@ def probability(routing: Routing) -> Tensor:
     return routing.probability_NE
 
 
-def mean(x_NX: Tensor, routing: Routing, rows: int) -> Tensor:
-    """(B, X), the mean over the tokens of each of so many equal `rows` of them; padding counts for nothing."""
-    x_BTX: Tensor = x_NX.unflatten(0, (rows, -1))
-    if routing.keep_N is None:
-        return x_BTX.mean(1)
-    keep_BT1: Tensor = routing.keep_N.to(x_BTX.dtype).unflatten(0, (rows, -1))[..., None]
-    return (x_BTX * keep_BT1).sum(1) / keep_BT1.sum(1).clamp_min(1)
+def mean(x_NX: Tensor, routing: Routing, rows: int | None) -> Tensor:
+    """(B, X), the mean over the tokens of each of so many equal `rows` of them, or (1, X), over the whole batch's;
+    padding counts for nothing."""
+    one_N1 = torch.ones_like(x_NX[:, :1]) if routing.keep_N is None else routing.keep_N.to(x_NX.dtype)[:, None]
+    return summed(x_NX * one_N1, rows) / summed(one_N1, rows).clamp_min(1)
+
+
+def summed(x_NX: Tensor, rows: int | None) -> Tensor:
+    """(B, X), summed over each of so many equal `rows` of tokens, or (1, X), over the whole batch's."""
+    if rows is None:
+        return everyone(x_NX.sum(0, keepdim=True))
+    sum_BX: Tensor = x_NX.unflatten(0, (rows, -1)).sum(1)
+    return sum_BX

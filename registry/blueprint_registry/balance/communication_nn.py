@@ -27,7 +27,7 @@ class CommunicationBalance(nn.Module):
 
     def forward(self, routing: Routing, flow: Flow) -> dict[str, Tensor]:
         """The weighted loss, a scalar."""
-        rows = flow.position_BT.shape[0] if self.said.over == "sequence" else 1
+        rows = flow.position_BT.shape[0] if self.said.over == "sequence" else None
         sent_NG = chosen(routing).unflatten(-1, (self.groups, -1)).amax(-1)
         f_BG = mean(sent_NG, routing, rows) / self.kept
         p_BG = mean(probability(routing), routing, rows).unflatten(-1, (self.groups, -1)).sum(-1)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from blueprint.ops import Flow, Routing, wide
+from blueprint.ops import Flow, Routing, everyone, wide
 from blueprint_registry.balance._variation_nn import squared_variation
 
 if TYPE_CHECKING:
@@ -28,4 +28,4 @@ class ImportanceBalance(nn.Module):
         weight_P = wide(routing.weight_NK.flatten())
         zeros = weight_P.new_zeros(routing.experts + 1)
         importance_E = zeros.scatter_add(0, routing.expert_NK.flatten(), weight_P)[: routing.experts]
-        return {"importance_loss": self.weight * squared_variation(importance_E)}
+        return {"importance_loss": self.weight * squared_variation(everyone(importance_E))}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from blueprint.ops import Flow, Routing
+from blueprint.ops import Flow, Routing, everyone
 from blueprint_registry.balance._variation_nn import squared_variation
 
 if TYPE_CHECKING:
@@ -30,4 +30,4 @@ class LoadBalance(nn.Module):
             return {}
         if routing.keep_N is not None:
             chance_NE = chance_NE * routing.keep_N[:, None]
-        return {"load_loss": self.weight * squared_variation(chance_NE.sum(0))}
+        return {"load_loss": self.weight * squared_variation(everyone(chance_NE.sum(0)))}

@@ -27,4 +27,4 @@ class ZBalance(nn.Module):
         """The weighted loss, a scalar."""
         assert routing.logits_NE is not None
         z_N = wide(routing.logits_NE).logsumexp(-1)
-        return {"router_z_loss": self.said.weight * mean(z_N.square()[:, None], routing, 1).squeeze()}
+        return {"router_z_loss": self.said.weight * mean(z_N.square()[:, None], routing, None).squeeze()}
