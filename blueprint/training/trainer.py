@@ -25,6 +25,7 @@ def trainer(
     # One bound for both: the loop then ends in the middle of an epoch or at its end, all the same.
     said |= {"max_steps": steps, "max_epochs": -1}
     said.setdefault("val_check_interval", NEVER)
+    said["strategy"] = spec.trainer.strategy.build(spec.model.site())
     with quiet():
         return pl.Trainer(
             **said,

@@ -13,6 +13,7 @@ import torch
 from blueprint.training.counts import processed
 from blueprint.training.metrics import HELD_OUT, Row, Table
 from blueprint.training.statistics import Statistics, columns, told
+from blueprint.training.strategies.parallel import replicas
 
 #: Of what a training step gives: the loss as Lightning scales it, and a count, of which the mean says nothing.
 UNLOGGED = ("loss", "tokens")
@@ -59,7 +60,7 @@ class Recorder(pl.Callback):
         if self._before is not None:
             self._times.append(now - self._before)
         self._before = now
-        self._tokens = _read(batch) * trainer.world_size
+        self._tokens = _read(batch) * replicas(trainer)[0]
         self._found.append({name: value for name, value in outputs.items() if name not in UNLOGGED})
         if trainer.global_step == self._step:
             return
