@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -112,6 +113,17 @@ def units(model: nn.Module) -> Iterator[nn.Module]:
             yield block
         else:
             yield from (part for part in block.children() if kind_of(part) in _CALLED and alone(part))
+
+
+@contextmanager
+def read_outside(model: nn.Module) -> Iterator[None]:
+    """What a model has outside its blocks, to be read by others than its forward."""
+    try:
+        if isinstance(model, FSDPModule):
+            model.unshard()
+        yield
+    finally:
+        resharded(model)
 
 
 def resharded(model: nn.Module) -> None:
