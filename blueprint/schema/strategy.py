@@ -71,6 +71,17 @@ class ModelParallel(Strategy):
     """Over how many devices each attention is cut by its heads, each feed-forward by its hidden units; `auto`: as many
     as there are beside `data_parallel_size`. They read the same batches, and belong in one machine."""
 
+    expert_parallel_size: PositiveInt = 1
+    """Over how many of the devices that share batches the experts of each layer are shared out; tokens travel to theirs
+    and back (Lepikhin et al., 2021, *GShard*, §3.3)."""
+
+    @rule("data_parallel_size", "expert_parallel_size")
+    def _experts_are_shared_out(data: Size, experts: int) -> Faults:
+        if data == "auto" or data % experts == 0:
+            return None
+        what = f"{experts} does not divide the {data} devices that share batches"
+        return Fault(what, "expert_parallel_size", "choose a size that divides them")
+
     @rule("data_parallel_size", "tensor_parallel_size")
     def _one_is_said(data: Size, tensor: Size) -> Faults:
         if data == tensor == "auto":
@@ -100,7 +111,7 @@ class ModelParallel(Strategy):
         """The strategy."""
         from blueprint.training.strategies.parallel import Parallel
 
-        return Parallel(self.data_parallel_size, self.tensor_parallel_size)
+        return Parallel(self.data_parallel_size, self.tensor_parallel_size, self.expert_parallel_size)
 
 
 @register("fsdp")

@@ -100,7 +100,7 @@ class BlueprintModule(pl.LightningModule):
             trained(self.model, self.spec)
             self.average = None if self.spec.ema is None else Average(self.spec.ema, self.model)
         if self._device_mesh is not None and not self._laid_out:
-            lay_out(self.model, self._device_mesh)
+            lay_out(self.model, self._device_mesh, getattr(self.trainer.strategy, "expert_parallel_size", 1))
             self._laid_out = True
 
     def require_model(self) -> nn.Module:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -14,6 +15,8 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from blueprint.model.layers import blocks_of, kind_of
 from blueprint.ops import Shards, shards_of
+from blueprint.training.error import TrainError
+from blueprint.training.strategies.experts import COPIES, EXPERTS, share_out, stacked
 from blueprint.training.strategies.region import TENSOR, Read, divide
 
 #: The dimension of the mesh that shares batches, by Lightning's name.
@@ -23,17 +26,24 @@ DATA = "data_parallel"
 _CALLED = ("attention", "feed_forward")
 
 
-def lay_out(model: nn.Module, mesh: DeviceMesh) -> None:
-    """Cut what declares how over the mesh's second dimension, then everything over the first, block by block.
+def lay_out(model: nn.Module, mesh: DeviceMesh, experts: int = 1) -> None:
+    """Cut what declares how over the mesh's second dimension, then everything over the first, block by block; with
+    `experts`, so many of those that share batches hold other experts each.
 
-    The model's own code does not know; its parameters are DTensors afterwards, all of them.
+    The model's own code does not know; its parameters are DTensors afterwards, all of them. Raises `TrainError` where
+    experts cannot be shared out so.
     """
+    away: dict[torch.dtype, DeviceMesh] = {}
+    if experts > 1:
+        away = {
+            dtype: _of_experts(mesh, experts) for dtype in _dtypes(p for m in stacked(model) for p in m.parameters())
+        }
+        share_out(model, next(iter(away.values()), _of_experts(mesh, experts))[EXPERTS])
     # What is gathered together has one dtype; each has groups of processes of its own.
-    kinds = list(dict.fromkeys(parameter.dtype for parameter in model.parameters()))
-    meshes = {dtype: mesh if number == 0 else _again(mesh) for number, dtype in enumerate(kinds)}
+    meshes = {dtype: mesh if number == 0 else _again(mesh) for number, dtype in enumerate(_dtypes(model.parameters()))}
     if mesh[TENSOR].size() > 1:
         cut(model, {dtype: each[TENSOR] for dtype, each in meshes.items()})
-    shard(model, {dtype: each[DATA] for dtype, each in meshes.items()})
+    shard(model, {dtype: each[DATA] for dtype, each in meshes.items()}, {d: each[COPIES] for d, each in away.items()})
 
 
 def regions(model: nn.Module, n: int) -> dict[nn.Module, Shards]:
@@ -72,7 +82,11 @@ def cut(model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh]) -> None:
         for name, parameter in module._parameters.items():
             if parameter is not None:
                 if id(parameter) not in made:
-                    made[id(parameter)] = _cut(parameter, axes.get(id(parameter)), meshes[parameter.dtype])
+                    # Experts that are shared out are so already.
+                    spread = isinstance(parameter, DTensor)
+                    made[id(parameter)] = (
+                        parameter if spread else _cut(parameter, axes.get(id(parameter)), meshes[parameter.dtype])
+                    )
                     kept.append(parameter)
                 module._parameters[name] = made[id(parameter)]
         if module._parameters:
@@ -91,10 +105,15 @@ def _cut(parameter: nn.Parameter, axis: int | None, mesh: DeviceMesh) -> nn.Para
     return nn.Parameter(spread, requires_grad=parameter.requires_grad)
 
 
-def shard(model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh]) -> None:
-    """Shard every parameter over the data's mesh (Zhao et al., 2023, *PyTorch FSDP*), gathered block by block."""
+def shard(
+    model: nn.Module,
+    meshes: Mapping[torch.dtype, DeviceMesh],
+    away: Mapping[torch.dtype, DeviceMesh] = MappingProxyType({}),
+) -> None:
+    """Shard every parameter over the data's mesh of its dtype (Zhao et al., 2023, *PyTorch FSDP*), gathered block by
+    block; experts that are shared out over those that hold the same, the mesh `away`."""
     mesh = next(iter(meshes.values()))
-    options: dict[str, Any] = {} if len(meshes) == 1 else _by_dtype(meshes)
+    options: dict[str, Any] = {} if len(meshes) == 1 and not away else _each(model, meshes, away)
     for unit in units(model):
         fully_shard(unit, mesh=mesh, **options)
     fully_shard(model, mesh=mesh, **options)
@@ -148,9 +167,29 @@ def _again(mesh: DeviceMesh) -> DeviceMesh:
     return init_device_mesh(mesh.device_type, tuple(mesh.shape), mesh_dim_names=mesh.mesh_dim_names)
 
 
-def _by_dtype(meshes: Mapping[torch.dtype, DeviceMesh]) -> dict[str, Any]:
-    """What tells `fully_shard` to gather each dtype by itself."""
+def _of_experts(mesh: DeviceMesh, experts: int) -> DeviceMesh:
+    """The same devices, those that share batches in runs that hold all experts together."""
+    data, *others = mesh.shape
+    if data % experts:
+        raise TrainError(
+            f"`expert_parallel_size: {experts}` does not divide the {data} devices that share batches\n"
+            "  = fix: choose a size that divides them"
+        )
+    names = (COPIES, EXPERTS, *(mesh.mesh_dim_names or ())[1:])
+    return init_device_mesh(mesh.device_type, (data // experts, experts, *others), mesh_dim_names=names)
+
+
+def _dtypes(parameters: Iterable[nn.Parameter]) -> list[torch.dtype]:
+    return list(dict.fromkeys(parameter.dtype for parameter in parameters))
+
+
+def _each(
+    model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh], away: Mapping[torch.dtype, DeviceMesh]
+) -> dict[str, Any]:
+    """What tells `fully_shard` over which mesh each parameter is sharded."""
     from torch.distributed.fsdp._fully_shard._fsdp_common import FSDPMeshInfo, ShardPlacementResult
 
     told = {dtype: ShardPlacementResult(Shard(0), FSDPMeshInfo(mesh, 0)) for dtype, mesh in meshes.items()}
-    return {"shard_placement_fn": lambda parameter: told[parameter.dtype]}
+    apart = {dtype: ShardPlacementResult(Shard(0), FSDPMeshInfo(mesh, 0)) for dtype, mesh in away.items()}
+    experts = {id(parameter) for module in stacked(model) for parameter in module.parameters()} if away else set()
+    return {"shard_placement_fn": lambda parameter: (apart if id(parameter) in experts else told)[parameter.dtype]}

@@ -25,7 +25,10 @@ class Parallel(ModelParallelStrategy):
     under any strategy, and whatever reads a checkpoint reads these.
     """
 
-    def __init__(self, data_parallel_size: Size = "auto", tensor_parallel_size: Size = "auto") -> None:
+    def __init__(
+        self, data_parallel_size: Size = "auto", tensor_parallel_size: Size = "auto", expert_parallel_size: int = 1
+    ) -> None:
+        self.expert_parallel_size = expert_parallel_size
         super().__init__(data_parallel_size, tensor_parallel_size, save_distributed_checkpoint=False)
 
     @property
