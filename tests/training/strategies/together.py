@@ -1,4 +1,4 @@
-"""Several processes, started as torchrun starts them, that train one thing after another: starting is what takes long."""
+"""Several processes, started as torchrun starts them, that train one thing after another: to start takes long."""
 
 from __future__ import annotations
 
