@@ -15,6 +15,7 @@ from blueprint.ops.recompute import recomputed, recomputing
 from blueprint.ops.rotary import angles, rotate
 from blueprint.ops.routing import Routing, counts, wide
 from blueprint.ops.shards import Shards, cut, shards_of
+from blueprint.ops.spread import is_spread, own, piece_of, spread_like, whole
 from blueprint.ops.stacked import run_stacked, stack
 from blueprint.ops.state import KVState, State, steady
 from blueprint.ops.terms import merge_terms, with_losses
@@ -44,8 +45,11 @@ __all__ = [
     "cut",
     "dispatch",
     "everyone",
+    "is_spread",
     "merge_terms",
+    "own",
     "parameter_groups",
+    "piece_of",
     "recomputed",
     "recomputing",
     "rotate",
@@ -53,8 +57,10 @@ __all__ = [
     "running",
     "shards_of",
     "shared_by",
+    "spread_like",
     "stack",
     "steady",
+    "whole",
     "wide",
     "with_losses",
 ]

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from blueprint.ops.spread import is_spread, whole
+
 
 class Stepping(torch.optim.Optimizer):
     """An optimizer that says how one weight moves (`move`); its state comes back from a checkpoint as it was."""
@@ -46,9 +48,11 @@ class Stepping(torch.optim.Optimizer):
 
 
 def running(state: dict[str, Any], name: str, like: Tensor) -> Tensor:
-    """A tensor that a state keeps, zeros at first."""
+    """A tensor that a state keeps, zeros at first, spread over processes as `like` is."""
     if name not in state:
         state[name] = torch.zeros_like(like)
+    if is_spread(state[name]) and not is_spread(like):
+        state[name] = whole(state[name])  # as it came from a checkpoint
     kept: Tensor = state[name]
     return kept
 

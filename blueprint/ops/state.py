@@ -82,6 +82,9 @@ class KVState:
     def append(self, k_BGTE: Tensor, v_BGTV: Tensor, flow: Flow) -> Keys:
         """Store this forward's keys and values; what its queries may attend to."""
         length = k_BGTE.shape[2]
+        if self.k_BGCE.shape[1] != k_BGTE.shape[1] and not self.most:
+            # A piece of a module has but its own heads.
+            self.k_BGCE, self.v_BGCV = (held[:, : k_BGTE.shape[1]].clone() for held in (self.k_BGCE, self.v_BGCV))
         if self.bounded and self.most + length > self.capacity:
             self._refuse_overflow(length)
         if isinstance(flow.seen, int) and isinstance(self.seen, int):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import PositiveFloat, PositiveInt
 
-from blueprint.component import Fault, Faults, Section, rule
+from blueprint.component import Fault, Faults, Section, rule, slot
+from blueprint.schema.strategy import Strategy
 
 Precision = Literal["32-true", "16-mixed", "16-true", "bf16-mixed", "bf16-true", "64-true"]
 
@@ -28,7 +30,7 @@ class Trainer(Section):
     """How many devices."""
     num_nodes: PositiveInt = 1
     """How many machines."""
-    strategy: Literal["auto", "ddp"] = "auto"
+    strategy: Strategy = slot("auto")
     """How several devices share the work."""
     accumulate_grad_batches: PositiveInt = 1
     """Batches of one optimizer step, which takes the plain mean of their losses; each of those is a mean over the
@@ -53,6 +55,27 @@ class Trainer(Section):
         if algorithm is not None and value is None:
             return Fault("`gradient_clip_algorithm` does nothing without `gradient_clip_val`")
         return None
+
+    @rule("strategy", "accelerator")
+    def _strategy_fits_device(strategy: Strategy, accelerator: str) -> Faults:
+        present = accelerator not in ("cpu", "mps") and sys.platform != "darwin" and accelerator_present()
+        if strategy.cuda and not present:
+            what = f"`{strategy.spec_name}` trains on CUDA devices only, and there is none"
+            return Fault(what, "strategy", "say `model_parallel`, which runs on any device")
+        return None
+
+    @rule("strategy", "precision")
+    def _strategy_fits_precision(strategy: Strategy, precision: str) -> Faults:
+        why = strategy.refused.get(precision)
+        if why is None:
+            return None
+        said = f"`{precision}` does not train under `{strategy.spec_name}`: {why}"
+        return Fault(said, "precision", "say `32-true`, `bf16-mixed` or `bf16-true`, or `strategy: ddp`")
+
+    @rule("strategy", "devices", "num_nodes")
+    def _strategy_fits_devices(strategy: Strategy, devices: int | str, num_nodes: int) -> Faults:
+        fault = strategy.fits(devices * num_nodes) if isinstance(devices, int) else None
+        return None if fault is None else replace(fault, at=f"strategy.{fault.at}")
 
     @rule("precision", "accelerator")
     def _precision_fits_device(precision: str, accelerator: str) -> Faults:

@@ -138,9 +138,9 @@ def _leaf(lot: Lot, schema: Mapping[str, Any]) -> Any:
 
 
 def _within(value: float, schema: Mapping[str, Any]) -> bool:
-    return schema.get("minimum", value) <= value <= schema.get("maximum", value) and schema.get(
-        "exclusiveMinimum", value - 1
-    ) < value < schema.get("exclusiveMaximum", value + 1)
+    low, high = schema.get("minimum", value), schema.get("maximum", value)
+    above, below = schema.get("exclusiveMinimum", value - 1), schema.get("exclusiveMaximum", value + 1)
+    return bool(low <= value <= high and above < value < below)
 
 
 def mended(said: Mapping[str, Any], problems: Sequence[Problem]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from blueprint.ops import spread_like
 from blueprint.schema.learning import Ema
 
 
@@ -33,8 +34,8 @@ class Average:
 
     def load(self, means: Mapping[str, Tensor]) -> None:
         """Go on from means that were saved."""
-        devices = {name: weight.device for name, weight in self._weights()}
-        self.means = {name: mean.to(devices[name], copy=True) for name, mean in means.items()}
+        weights = dict(self._weights())
+        self.means = {name: spread_like(mean, weights[name]).clone() for name, mean in means.items()}
 
     @contextmanager
     def worn(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from blueprint.schema.spec import Spec
 from blueprint.training.counts import processed
 from blueprint.training.data.loader import loader
 from blueprint.training.error import TrainError
+from blueprint.training.strategies.parallel import replicas
 from blueprint.training.task import Text, prepare
 
 
@@ -71,12 +72,13 @@ class BlueprintData(pl.LightningDataModule):
     def _loader(self, samples: Any, **options: Any) -> DataLoader[Any]:
         text = self._prepared()
         trainer = self.trainer
+        shared_by, number = (1, 0) if trainer is None else replicas(trainer)
         return loader(
             samples,
             batch_size=text.data.batch_size,
             workers=text.data.workers,
-            world_size=trainer.world_size if trainer else 1,
-            rank=trainer.global_rank if trainer else 0,
+            world_size=shared_by,
+            rank=number,
             pin_memory=trainer is not None and trainer.strategy.root_device.type == "cuda",
             **options,
         )

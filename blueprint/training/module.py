@@ -18,6 +18,7 @@ from blueprint.model.initialise import name_seed
 from blueprint.model.layers import blocks_of
 from blueprint.model.recompute import recompute
 from blueprint.model.weights import freeze, trained
+from blueprint.ops import is_spread
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 from blueprint.training.average import Average
@@ -29,7 +30,10 @@ from blueprint.training.folder import plain_spec
 from blueprint.training.kept import texts
 from blueprint.training.scaling import LEAST, scaling, uncount
 from blueprint.training.scores import score, scores
+from blueprint.training.strategies.clip import clip, norm_of
 from blueprint.training.strategies.collective import summed
+from blueprint.training.strategies.layout import DATA, lay_out, resharded
+from blueprint.training.strategies.parallel import replicas
 
 #: The version of what a checkpoint holds under `blueprint`.
 FORMAT = 1
@@ -78,9 +82,11 @@ class BlueprintModule(pl.LightningModule):
         self._measured = ExitStack()
         #: The names of the linear maps that multiply in float8.
         self.float8: list[str] = []
+        self._laid_out = False
 
     def configure_model(self) -> None:
-        """Build the model, seeded by the spec; calling it again changes nothing."""
+        """Build the model, seeded by the spec, and lay it over the strategy's devices once they are known; calling it
+        again changes nothing."""
         if self.model is None:
             # Weights are drawn in float32 under every precision, and lowered afterwards.
             wanted = torch.get_default_dtype()
@@ -102,6 +108,9 @@ class BlueprintModule(pl.LightningModule):
             # What is wrong with the optimizer's groups shows now.
             trained(self.model, self.spec)
             self.average = None if self.spec.ema is None else Average(self.spec.ema, self.model)
+        if self._device_mesh is not None and not self._laid_out:
+            lay_out(self.model, self._device_mesh, getattr(self.trainer.strategy, "expert_parallel_size", 1))
+            self._laid_out = True
 
     def require_model(self) -> nn.Module:
         """The model, built if it was not yet."""
@@ -116,6 +125,7 @@ class BlueprintModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The spec's optimizer, and its schedule by optimizer step."""
         optimizer = self.spec.optimizer.build(self.plan.site)(trained(self.require_model(), self.spec))
+        optimizer.register_load_state_dict_pre_hook(_its_own_way)
         total = self.total_steps or int(self.trainer.estimated_stepping_batches)
         schedule = self.spec.schedule
         scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))
@@ -133,7 +143,7 @@ class BlueprintModule(pl.LightningModule):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed every generator from the run's seed and the batch's number alone, so that no history enters."""
-        seed = name_seed(self.spec.seed, f"batch {processed(self.trainer)} rank {self.global_rank}")
+        seed = name_seed(self.spec.seed, f"batch {processed(self.trainer)} rank {replicas(self.trainer)[1]}")
         torch.manual_seed(seed)
         self.skipped = False
         random.seed(seed)
@@ -186,7 +196,7 @@ class BlueprintModule(pl.LightningModule):
     ) -> None:
         """Clip as the Trainer says, and note the norm before it; raises `NonFinite` for a broken gradient."""
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients)
+        norm = norm_of(gradients)
         self.gradient_norm = norm
         scaled = scaling(self.trainer)
         if not torch.isfinite(norm):
@@ -201,6 +211,10 @@ class BlueprintModule(pl.LightningModule):
                 )
         self._places = []
         self.log("gradient_norm", norm)
+        if any(map(is_spread, gradients)):
+            if gradient_clip_val is not None:
+                clip(gradients, norm, gradient_clip_val, gradient_clip_algorithm or "norm")
+            return
         self.clip_gradients(
             optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
         )
@@ -224,7 +238,12 @@ class BlueprintModule(pl.LightningModule):
 
     def sum_of_batch(self, x: Tensor) -> Tensor:
         """A tensor summed over the processes that share a batch, with its gradient."""
-        return x if self.trainer.world_size == 1 else summed(x)
+        return x if replicas(self.trainer)[0] == 1 else summed(x, self._sharing)
+
+    @property
+    def _sharing(self) -> Any:
+        """The group of processes that share a batch; None for all there are."""
+        return None if self._device_mesh is None else self._device_mesh[DATA].get_group()
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Go on in the schedule, unless the step was skipped."""
@@ -232,9 +251,10 @@ class BlueprintModule(pl.LightningModule):
             super().lr_scheduler_step(scheduler, metric)
 
     def _everyone(self, tensor: Tensor) -> Tensor:
-        """A tensor summed over all processes."""
-        alone = self.trainer.world_size == 1
-        return tensor.clone() if alone else cast(Tensor, self.trainer.strategy.reduce(tensor.clone(), reduce_op="sum"))
+        """A tensor summed over the processes that share a batch."""
+        if replicas(self.trainer)[0] == 1:
+            return tensor.clone()
+        return cast(Tensor, self.trainer.strategy.reduce(tensor.clone(), self._sharing, reduce_op="sum"))
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count anew, by the averaged weights where those are to be measured."""
@@ -254,6 +274,8 @@ class BlueprintModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean over all held-out tokens, of all processes."""
+        if self._laid_out:
+            resharded(self.require_model())
         self._measured.close()
         total = torch.stack(self._held_out).sum(0)
         total = self.trainer.strategy.reduce(total, reduce_op="sum")
@@ -295,6 +317,14 @@ class BlueprintModule(pl.LightningModule):
         place = ""
         if describe is not None and places:
             rows = torch.cat([cast(Tensor, self.all_gather(place)).flatten() for place in places])
-            place = describe(rows.tolist())
+            # Processes that hold pieces of one model have read the same.
+            place = describe(dict.fromkeys(rows.tolist()))
         narrow = scaling(self.trainer) is not None
         return NonFinite(what, self.trainer.global_step + 1, place, narrow=narrow)
+
+
+def _its_own_way(optimizer: torch.optim.Optimizer, told: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's saved state, to be gone on with as this process computes, whatever the one that saved it did."""
+    groups = zip(told["param_groups"], optimizer.param_groups, strict=True)
+    ways = ("fused", "foreach")
+    return {**told, "param_groups": [{**said, **{way: own[way] for way in ways if way in own}} for said, own in groups]}

@@ -34,6 +34,7 @@ from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_policy, check_precision, products
 from blueprint.training.restore import load_weights
+from blueprint.training.strategies.parallel import replicas
 from blueprint.training.task import Text, prepare, ready_to_train
 from blueprint.training.trainer import quiet, trainer
 
@@ -139,7 +140,7 @@ class _Training:
             sample.prompt(model, self.text.tokenizer, self.spec.sample, known_start(self.spec))
         lightning, recorder, saver = self._trainer()
         for samples in (self.text.train, self.text.validation):
-            loader(samples, batch_size=self.text.data.batch_size, world_size=lightning.world_size)
+            loader(samples, batch_size=self.text.data.batch_size, world_size=replicas(lightning)[0])
         if newest is None and self.spec.start is not None:
             start = self.spec.start
             self.say(str(load_weights(model, start.from_, start.parts, start.strict)))

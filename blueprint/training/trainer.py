@@ -29,8 +29,10 @@ def trainer(
     # One bound for both: the loop then ends in the middle of an epoch or at its end, all the same.
     said |= {"max_steps": steps, "max_epochs": -1}
     said.setdefault("val_check_interval", NEVER)
+    said["strategy"] = spec.trainer.strategy.build(spec.model.site())
     plugins: list[Any] = [AtomicIO()]
-    if spec.trainer.precision == "16-mixed":
+    # What runs on CUDA alone is Lightning's own, with its own precision.
+    if spec.trainer.precision == "16-mixed" and not spec.trainer.strategy.cuda:
         plugins.append(ScaledPrecision(device_of(spec.trainer.accelerator), spec.precision or PrecisionPolicy()))
         del said["precision"]  # Lightning takes one or the other
     with quiet():

@@ -14,6 +14,7 @@ from blueprint.training.counts import processed
 from blueprint.training.metrics import HELD_OUT, Row, Table
 from blueprint.training.scaling import scaling
 from blueprint.training.statistics import Statistics, columns, told
+from blueprint.training.strategies.parallel import replicas
 
 #: Of what a training step gives: the loss as Lightning scales it, and a count, of which the mean says nothing.
 UNLOGGED = ("loss", "tokens")
@@ -60,7 +61,7 @@ class Recorder(pl.Callback):
         if self._before is not None:
             self._times.append(now - self._before)
         self._before = now
-        self._tokens = _read(batch) * trainer.world_size
+        self._tokens = _read(batch) * replicas(trainer)[0]
         self._found.append({name: value for name, value in outputs.items() if name not in UNLOGGED})
         if pl_module.skipped:
             # The next step is another's.

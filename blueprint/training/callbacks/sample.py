@@ -13,6 +13,8 @@ import torch
 from blueprint.files import write_atomic
 from blueprint.schema.spec import Samples
 from blueprint.training.error import TrainError
+from blueprint.training.strategies.layout import read_outside
+from blueprint.training.strategies.parallel import Parallel
 
 _HEAD = re.compile(r"^=== step (\d+) ===$", re.MULTILINE)
 
@@ -47,9 +49,12 @@ class Sampler(pl.Callback):
         if step == self._step:
             return
         self._step = step
-        if trainer.is_global_zero and (step % self.said.every_n_steps == 0 or step == self.steps):
-            text = draw(pl_module.model, self.tokenizer, self.said, seed=step, start_id=self.start_id)
-            if text is not None:
+        # Where every process has a part of the model, all draw the same.
+        draws = trainer.is_global_zero or isinstance(trainer.strategy, Parallel)
+        if draws and (step % self.said.every_n_steps == 0 or step == self.steps):
+            with read_outside(pl_module.model):  # type: ignore[arg-type]
+                text = draw(pl_module.model, self.tokenizer, self.said, seed=step, start_id=self.start_id)
+            if text is not None and trainer.is_global_zero:
                 add(self.path, step, text)
                 self.show(f"sample at step {step}:\n{indented(text)}")
 

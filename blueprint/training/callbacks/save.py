@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import CheckpointIO
 
+from blueprint.ops import own
 from blueprint.training import checkpoint as files
 from blueprint.training.callbacks.stop import Interrupted, StopSignals
 from blueprint.training.counts import processed
@@ -91,7 +92,8 @@ class Saver(Checkpoint):
     def _save(self, trainer: pl.Trainer) -> None:
         step = trainer.global_step
         module = trainer.lightning_module
-        if not finite(module):
+        # Each looks at what it holds; all have to know.
+        if not trainer.strategy.reduce_boolean_decision(finite(module), all=True):
             raise NonFinite("a weight is not finite", step, "", self.newest)
         path = self.folder / files.name(step)
         trainer.save_checkpoint(path, weights_only=False)
@@ -107,6 +109,8 @@ class Saver(Checkpoint):
 
 @torch.no_grad()
 def finite(module: torch.nn.Module) -> bool:
-    """Whether every parameter is finite; the largest magnitude tells, and nothing is copied."""
-    largest = [torch.linalg.vector_norm(p, float("inf")).float() for p in module.parameters() if p.numel()]
+    """Whether all that this process holds of every parameter is finite; the largest magnitude tells, and nothing is
+    copied."""
+    held = [own(parameter) for parameter in module.parameters()]
+    largest = [torch.linalg.vector_norm(each, float("inf")).float() for each in held if each.numel()]
     return bool(torch.isfinite(torch.stack(largest)).all()) if largest else True

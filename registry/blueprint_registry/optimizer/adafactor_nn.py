@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blueprint.ops import Stepping, running
+from blueprint.ops import Stepping, own, piece_of, running, whole
 
 
 class Factored(Stepping):
@@ -24,16 +24,18 @@ class Factored(Stepping):
         super().__init__(groups, {"decay": decay, "clip": clip, "eps": eps, "smallest": smallest})
 
     def move(self, weight: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
-        """Move a weight in proportion to its size."""
+        """Move a weight in proportion to its size; one that is spread is put together for it."""
         step = state["step"] = state.get("step", 0) + 1
         axes = tuple(range(1 if group["stacked"] else 0, weight.ndim))
         wide = torch.promote_types(weight.dtype, torch.float32)
+        spread, weight, gradient = weight, whole(weight), whole(gradient)
         square = gradient.to(wide).square() + group["eps"]
         update = gradient.to(wide) * _inverse_root(square, state, 1 - step ** -group["decay"], len(axes) >= 2)
         update /= (_root_mean_square(update, axes) / group["clip"]).clamp(min=1)
         size = _root_mean_square(weight.to(wide), axes).clamp(min=group["smallest"])
-        weight.mul_(1 - group["lr"] * group["weight_decay"])
-        weight.sub_(update * (size * min(group["lr"], step**-0.5)))
+        held = own(spread)
+        held.mul_(1 - group["lr"] * group["weight_decay"])
+        held.sub_(piece_of(update * (size * min(group["lr"], step**-0.5)), spread))
 
 
 def _inverse_root(square: Tensor, state: dict[str, Any], keep: float, matrix: bool) -> Tensor:

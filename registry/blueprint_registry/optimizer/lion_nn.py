@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blueprint.ops import Stepping, running
+from blueprint.ops import Stepping, own, running
 
 
 class Signed(Stepping):
@@ -20,7 +20,7 @@ class Signed(Stepping):
     def move(self, weight: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
         """Move a weight by the sign."""
         first, second = group["betas"]
-        mean = running(state, "mean", weight)
+        mean, weight, gradient = own(running(state, "mean", weight)), own(weight), own(gradient)
         way = torch.lerp(gradient, mean, first).sign_()
         weight.mul_(1 - group["lr"] * group["weight_decay"]).add_(way, alpha=-group["lr"])
         mean.lerp_(gradient, 1 - second)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from blueprint.ops import Stepping, running
+from blueprint.ops import Stepping, own, piece_of, running, whole
 
 #: The quintic's coefficients: steepest at zero, where small singular values begin (Jordan et al., 2024).
 A, B, C = 3.4445, -4.7750, 2.0315
@@ -33,14 +33,15 @@ class Orthogonal(Stepping):
         super().__init__(groups, said)
 
     def move(self, weight: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
-        """Move a matrix, or each of a stack."""
+        """Move a matrix, or each of a stack; one that is spread is put together for it."""
         rate, momentum = group["lr"], group["momentum"]
         total = running(state, "sum", weight)
         total.mul_(momentum).add_(gradient)
         way = gradient.add(total, alpha=momentum) if group["nesterov"] else total
-        step = orthogonal(way, group["iterations"]).to(weight.dtype)
-        weight.mul_(1 - rate * group["weight_decay"])
-        weight.add_(step, alpha=-rate * SCALES[group["scale"]](*weight.shape[-2:]))
+        step = orthogonal(whole(way), group["iterations"]).to(weight.dtype)
+        held = own(weight)
+        held.mul_(1 - rate * group["weight_decay"])
+        held.add_(piece_of(step, weight), alpha=-rate * SCALES[group["scale"]](*weight.shape[-2:]))
 
 
 def orthogonal(x_OI: Tensor, iterations: int) -> Tensor:

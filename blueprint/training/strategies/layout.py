@@ -1,0 +1,195 @@
+"""A model laid out over a mesh of devices: what each holds of it, from the module tree and the axes parts declare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor, Replicate, Shard
+
+from blueprint.model.layers import blocks_of, kind_of
+from blueprint.ops import Shards, shards_of
+from blueprint.training.error import TrainError
+from blueprint.training.strategies.experts import COPIES, EXPERTS, share_out, stacked
+from blueprint.training.strategies.region import TENSOR, Read, divide
+
+#: The dimension of the mesh that shares batches, by Lightning's name.
+DATA = "data_parallel"
+
+#: What of a block is called as a whole, by its kind.
+_CALLED = ("attention", "feed_forward")
+
+
+def lay_out(model: nn.Module, mesh: DeviceMesh, experts: int = 1) -> None:
+    """Cut what declares how over the mesh's second dimension, then everything over the first, block by block; with
+    `experts`, so many of those that share batches hold other experts each.
+
+    The model's own code does not know; its parameters are DTensors afterwards, all of them. Raises `TrainError` where
+    experts cannot be shared out so.
+    """
+    away: dict[torch.dtype, DeviceMesh] = {}
+    if experts > 1:
+        away = {
+            dtype: _of_experts(mesh, experts) for dtype in _dtypes(p for m in stacked(model) for p in m.parameters())
+        }
+        share_out(model, next(iter(away.values()), _of_experts(mesh, experts))[EXPERTS])
+    # What is gathered together has one dtype; each has groups of processes of its own.
+    meshes = {dtype: mesh if number == 0 else _again(mesh) for number, dtype in enumerate(_dtypes(model.parameters()))}
+    if mesh[TENSOR].size() > 1:
+        cut(model, {dtype: each[TENSOR] for dtype, each in meshes.items()})
+    shard(model, {dtype: each[DATA] for dtype, each in meshes.items()}, {d: each[COPIES] for d, each in away.items()})
+
+
+def regions(model: nn.Module, n: int) -> dict[nn.Module, Shards]:
+    """The parts of a model that can run as n pieces, and how."""
+    found: dict[nn.Module, Shards] = {}
+    users, taken = _users(model), set[int]()
+    for module in model.modules():
+        shards = None if id(module) in taken else shards_of(module)
+        if shards is None or shards.pieces % n:
+            continue
+        known = dict(module.named_parameters(remove_duplicate=False))
+        inside = {id(each) for each in module.modules()}
+        # What others read besides must be whole for them.
+        if all(users[id(known[name])] <= inside for name in (*shards.axes, *shards.once)):
+            found[module] = shards
+            taken |= inside
+    return found
+
+
+def cut(model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh]) -> None:
+    """Make every parameter a DTensor over the pieces' mesh of its dtype: those of `regions` cut, the others whole."""
+    mesh = next(iter(meshes.values()))
+    found = regions(model, mesh.size())
+    axes: dict[int, int] = {}
+    how: dict[int, dict[str, str]] = {}
+    for region, shards in found.items():
+        for name in (*shards.axes, *shards.once):
+            path, _, own = name.rpartition(".")
+            owner = region.get_submodule(path)
+            how.setdefault(id(owner), {})[own] = "piece" if name in shards.axes else "once"
+            if name in shards.axes:
+                axes[id(owner._parameters[own])] = shards.axes[name]
+    made: dict[int, nn.Parameter] = {}
+    kept: list[nn.Parameter] = []  # an id may be another's once its owner is gone
+    for module in model.modules():
+        for name, parameter in module._parameters.items():
+            if parameter is not None:
+                if id(parameter) not in made:
+                    # Experts that are shared out are so already.
+                    spread = isinstance(parameter, DTensor)
+                    made[id(parameter)] = (
+                        parameter if spread else _cut(parameter, axes.get(id(parameter)), meshes[parameter.dtype])
+                    )
+                    kept.append(parameter)
+                module._parameters[name] = made[id(parameter)]
+        if module._parameters:
+            module._parameters = Read(module._parameters, how.get(id(module), {}), mesh)
+    for region in found:
+        divide(region, mesh)
+
+
+def _cut(parameter: nn.Parameter, axis: int | None, mesh: DeviceMesh) -> nn.Parameter:
+    piece: Tensor = parameter.detach()
+    if axis is not None:
+        # A copy: a view would keep the whole alive.
+        piece = piece.chunk(mesh.size(), axis)[mesh.get_local_rank()].clone(memory_format=torch.contiguous_format)
+    placement = Replicate() if axis is None else Shard(axis)
+    spread = DTensor.from_local(piece, mesh, [placement], run_check=False)
+    return nn.Parameter(spread, requires_grad=parameter.requires_grad)
+
+
+def shard(
+    model: nn.Module,
+    meshes: Mapping[torch.dtype, DeviceMesh],
+    away: Mapping[torch.dtype, DeviceMesh] = MappingProxyType({}),
+) -> None:
+    """Shard every parameter over the data's mesh of its dtype (Zhao et al., 2023, *PyTorch FSDP*), gathered block by
+    block; experts that are shared out over those that hold the same, the mesh `away`."""
+    mesh = next(iter(meshes.values()))
+    options: dict[str, Any] = {} if len(meshes) == 1 and not away else _each(model, meshes, away)
+    for unit in units(model):
+        fully_shard(unit, mesh=mesh, **options)
+    fully_shard(model, mesh=mesh, **options)
+
+
+def units(model: nn.Module) -> Iterator[nn.Module]:
+    """What is gathered by itself: every block, or its sublayers where it shares a parameter with other parts."""
+    users = _users(model)
+
+    def alone(module: nn.Module) -> bool:
+        inside = {id(each) for each in module.modules()}
+        return all(users[id(parameter)] <= inside for parameter in module.parameters())
+
+    for _, block in blocks_of(model):
+        if alone(block):
+            yield block
+        else:
+            yield from (part for part in block.children() if kind_of(part) in _CALLED and alone(part))
+
+
+@contextmanager
+def read_outside(model: nn.Module) -> Iterator[None]:
+    """What a model has outside its blocks, to be read by others than its forward."""
+    try:
+        if isinstance(model, FSDPModule):
+            model.unshard()
+        yield
+    finally:
+        resharded(model)
+
+
+def resharded(model: nn.Module) -> None:
+    """Let go of what a forward without a backward has gathered: it would be stale after the next step."""
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def _users(model: nn.Module) -> dict[int, set[int]]:
+    """The modules that hold each parameter."""
+    found: dict[int, set[int]] = {}
+    for module in model.modules():
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                found.setdefault(id(parameter), set()).add(id(module))
+    return found
+
+
+def _again(mesh: DeviceMesh) -> DeviceMesh:
+    """The same mesh with groups of its own."""
+    return init_device_mesh(mesh.device_type, tuple(mesh.shape), mesh_dim_names=mesh.mesh_dim_names)
+
+
+def _of_experts(mesh: DeviceMesh, experts: int) -> DeviceMesh:
+    """The same devices, those that share batches in runs that hold all experts together."""
+    data, *others = mesh.shape
+    if data % experts:
+        raise TrainError(
+            f"`expert_parallel_size: {experts}` does not divide the {data} devices that share batches\n"
+            "  = fix: choose a size that divides them"
+        )
+    names = (COPIES, EXPERTS, *(mesh.mesh_dim_names or ())[1:])
+    return init_device_mesh(mesh.device_type, (data // experts, experts, *others), mesh_dim_names=names)
+
+
+def _dtypes(parameters: Iterable[nn.Parameter]) -> list[torch.dtype]:
+    return list(dict.fromkeys(parameter.dtype for parameter in parameters))
+
+
+def _each(
+    model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh], away: Mapping[torch.dtype, DeviceMesh]
+) -> dict[str, Any]:
+    """What tells `fully_shard` over which mesh each parameter is sharded."""
+    from torch.distributed.fsdp._fully_shard._fsdp_common import FSDPMeshInfo, ShardPlacementResult
+
+    told = {dtype: ShardPlacementResult(Shard(0), FSDPMeshInfo(mesh, 0)) for dtype, mesh in meshes.items()}
+    apart = {dtype: ShardPlacementResult(Shard(0), FSDPMeshInfo(mesh, 0)) for dtype, mesh in away.items()}
+    experts = {id(parameter) for module in stacked(model) for parameter in module.parameters()} if away else set()
+    return {"shard_placement_fn": lambda parameter: (apart if id(parameter) in experts else told)[parameter.dtype]}
