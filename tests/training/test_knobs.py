@@ -430,7 +430,7 @@ def test_every_key_of_a_stage_changes_what_is_left(key: str, tmp_path: Path, mon
         stage = member("stage", key.split(".")[1])(**said)
         documents = [Document(str(number), (text,)) for number, text in enumerate(TEXTS)]
         if "compares" in stage.traits:
-            return list(map(str, stage.over(documents)))
+            return list(map(str, stage.over(documents, map(stage.sketch, documents))))
         found = []
         for each in documents:
             try:
