@@ -138,7 +138,9 @@ def main() -> int:
         return above
     print(f"text           {figures['text_bytes'] / 1e6:,.0f} MB, {figures['documents']:,} documents left")
     print(f"tokens         {figures['tokens']:,}")
-    print(f"resident       {figures['resident_bytes'] / 1e6:,.0f} MB at most, of all processes (limit {arguments.limit:,})")
+    print(
+        f"resident       {figures['resident_bytes'] / 1e6:,.0f} MB at most, of all processes (limit {arguments.limit:,})"
+    )
     print(f"proportional   {figures['proportional_bytes'] / 1e6:,.0f} MB at most")
     print(f"time           {figures['seconds']:,.0f} s")
     return above

@@ -351,7 +351,8 @@ def left(spec: bp.Spec, folder: Path, told: dict[str, Any]) -> dict[str, Any]:
         "told": dict(told),
         "steps": run.step,
         "metrics": [
-            {k: v for k, v in row.items() if k != "tokens_per_second"} for row in metrics.read(folder / "metrics.csv")
+            {k: v for k, v in row.items() if k not in ("tokens_per_second", "data_wait")}
+            for row in metrics.read(folder / "metrics.csv")
         ],
         "checkpoints": sorted(path.name for path in (folder / "checkpoints").iterdir()),
         "samples": samples.read_text() if samples.exists() else "",

@@ -80,9 +80,7 @@ def test_the_key_covers_content_and_settings(make, documents, tokens, byte_token
 
 
 @pytest.mark.parametrize("form", ["texts", "pairs", "labelled", "scored"])
-def test_files_are_the_same_on_any_number_of_cores(
-    make, invent, byte_tokenizer, tmp_path, monkeypatch, form
-) -> None:
+def test_files_are_the_same_on_any_number_of_cores(make, invent, byte_tokenizer, tmp_path, monkeypatch, form) -> None:
     monkeypatch.setattr("blueprint.training.data.build._BATCH", 300)
     monkeypatch.setattr(pool, "_START", 0.0)
     monkeypatch.setattr(pool, "_WAY", 0.0)
