@@ -136,11 +136,10 @@ def main() -> int:
     if arguments.json:
         print(json.dumps(figures, indent=2))
         return above
+    limit = f"(limit {arguments.limit:,})"
     print(f"text           {figures['text_bytes'] / 1e6:,.0f} MB, {figures['documents']:,} documents left")
     print(f"tokens         {figures['tokens']:,}")
-    print(
-        f"resident       {figures['resident_bytes'] / 1e6:,.0f} MB at most, of all processes (limit {arguments.limit:,})"
-    )
+    print(f"resident       {figures['resident_bytes'] / 1e6:,.0f} MB at most, of all processes {limit}")
     print(f"proportional   {figures['proportional_bytes'] / 1e6:,.0f} MB at most")
     print(f"time           {figures['seconds']:,.0f} s")
     return above
