@@ -34,7 +34,7 @@ from blueprint.training.data.survey import ChangedError, Dealt, StaleError, Surv
 from blueprint.training.data.writer import Writer
 
 #: Bytes of text that are turned into ids at once.
-_BATCH = 1 << 20
+_BATCH = 1 << 18
 
 
 def build(
