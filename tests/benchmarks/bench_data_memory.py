@@ -5,7 +5,7 @@ The text is made up: words of a vocabulary by Zipf's law, a document a line, one
 process of its own and those it starts: `resident` counts pages that they share once for each of them, `proportional`
 once. Time and sizes are printed too; everything is deleted afterwards.
 
-    python tests/benchmarks/bench_data_memory.py [--megabytes 2000] [--limit 2000] [--folder /tmp] [--json]
+    python tests/benchmarks/bench_data_memory.py [--megabytes 2000] [--limit 2000] [--tokenizer byte] [--json]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 SPEC = """
 model: {{type: decoder, d_model: 16, layers: 1, max_length: 256, block: {{attention: {{heads: 2}}}}}}
-tokenizer: {{type: byte_bpe, vocab_size: 8192}}
+tokenizer: {tokenizer}
 data:
   source: {{type: text, path: {folder}/text, document: line}}
   stages: [unicode, exact_duplicates, {{type: length, least: 20}}]
@@ -98,10 +98,10 @@ def family(root: int) -> list[int]:
     return found
 
 
-def measure(folder: Path, size: int) -> dict[str, float]:
+def measure(folder: Path, size: int, tokenizer: str) -> dict[str, float]:
     """Make the text, prepare it, and watch."""
     make(folder / "text", size)
-    (folder / "spec.yaml").write_text(SPEC.format(folder=folder))
+    (folder / "spec.yaml").write_text(SPEC.format(folder=folder, tokenizer=tokenizer))
     began, resident, proportional = time.monotonic(), 0, 0
     with open(folder / "said", "w+") as said:
         process = subprocess.Popen([sys.executable, "-c", WORK, str(folder)], stdout=said)
@@ -127,11 +127,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=2000)
     parser.add_argument("--limit", type=int, default=2000, help="megabytes, of which the processes may take as many")
+    parser.add_argument("--tokenizer", default="{type: byte_bpe, vocab_size: 8192}", help="as a spec says it")
     parser.add_argument("--folder", type=Path, default=None, help="where there is room for eight times the text")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        figures = measure(Path(folder), arguments.megabytes * 10**6)
+        figures = measure(Path(folder), arguments.megabytes * 10**6, arguments.tokenizer)
     above = int(figures["resident_bytes"] > arguments.limit * 10**6)
     if arguments.json:
         print(json.dumps(figures, indent=2))
