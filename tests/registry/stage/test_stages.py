@@ -101,6 +101,14 @@ def test_exact_duplicates_keep_the_first() -> None:
     assert [isinstance(each, Dropped) for each in compared(ExactDuplicates(), labels)] == [False, False, True]
 
 
+def test_exact_duplicates_are_found_wherever_blocks_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = random.Random(0).choices("abcdefghijklmnop", k=60)
+    expected = [text if text not in texts[:at] else None for at, text in enumerate(texts)]
+    for block in (1, 2, 3, 7, 100):
+        monkeypatch.setattr("blueprint_registry.stage.exact_duplicates._BLOCK", block)
+        assert over(ExactDuplicates(), texts) == expected
+
+
 def prose(seed: int, words: int = 200) -> list[str]:
     drawn = random.Random(seed)
     return ["".join(drawn.choices("abcdefgh", k=5)) for _ in range(words)]
