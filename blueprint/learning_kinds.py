@@ -6,7 +6,7 @@ They are spoken of as `blueprint.kinds`, beside the parts of models.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -155,6 +155,14 @@ class Tokenizer(Component, kind="tokenizer"):
         """The ids of a whole text as it is learned from, without its end: with what a template puts around it."""
         return self.encode(text)
 
+    def encode_all(self, texts: Sequence[str]) -> list[np.ndarray[Any, Any]]:
+        """What `encode` gives for each of many texts."""
+        return [self.encode(text) for text in texts]
+
+    def document_all(self, texts: Sequence[str]) -> list[np.ndarray[Any, Any]]:
+        """What `document` gives for each of many texts."""
+        return [self.document(text) for text in texts]
+
     def prompt(self, text: str) -> np.ndarray[Any, Any]:
         """The ids of a text that is to be gone on with: with what a template puts before it."""
         return self.encode(text)
@@ -232,12 +240,21 @@ class Stage(Component, kind="stage"):
 
     def each(self, document: Document, lot: str) -> Iterator[Document]:
         """What becomes of one document; raises `Dropped` where nothing does. What it draws it draws from `lot` alone, a
-        word that tells seed, stage and document. It runs in processes of its own: the stage is pickled."""
+        word that tells seed, stage and document. It runs in processes of its own."""
         raise TypeError(f"stage `{self.spec_name}` does nothing")
 
-    def over(self, documents: Iterable[Document]) -> Iterator[Document | Dropped]:
+    def sketch(self, document: Document) -> bytes:
+        """What `over` has to know of a document before: `sketch_size` bytes, worked out in processes of their own."""
+        return b""
+
+    @property
+    def sketch_size(self) -> int:
+        """Bytes of each sketch; 0: there are none."""
+        return 0
+
+    def over(self, documents: Iterable[Document], sketches: Iterable[bytes]) -> Iterator[Document | Dropped]:
         """For every document, in order, what becomes of it; `documents` can be read more than once and do not fit in
-        memory."""
+        memory, the `sketches` of all once."""
         raise TypeError(f"stage `{self.spec_name}` does nothing")
 
     def fingerprint(self) -> str:

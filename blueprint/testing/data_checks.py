@@ -28,7 +28,9 @@ def documents_become_the_same_again(case: Case) -> None:
 
     def made(stage: Any) -> list[Any]:
         if "compares" in stage.traits:
-            found = list(stage.over(documents))
+            sketches = [stage.sketch(document) for document in documents]
+            assert {len(sketch) for sketch in sketches} == {stage.sketch_size}, "sketches are not of `sketch_size`"
+            found = list(stage.over(documents, sketches))
             assert len(found) == len(documents), "for every document it says what becomes of it"
             return [str(each) if isinstance(each, Dropped) else each for each in found]
         out: list[Any] = []
@@ -55,6 +57,8 @@ def text_comes_back(case: Case) -> None:
             ids, back = made.encode(text), made.normal(text)
             assert all(0 <= int(i) < made.vocab_size for i in ids), "an id lies outside the vocabulary"
             assert made.decode(ids) == back, f"{text!r} comes back as {made.decode(ids)!r}, not as {back!r}"
+            assert made.encode_all([text, text])[1].tolist() == list(ids), "with others it becomes something else"
+            assert made.document_all([text, text])[1].tolist() == list(made.document(text)), "so does a document"
             assert made.normal(back) == back, f"{back!r}, which comes back of {text!r}, would itself not"
             for whole in (made.document(text), made.prompt(text)):
                 assert all(0 <= int(i) < made.vocab_size for i in whole), "an id lies outside the vocabulary"

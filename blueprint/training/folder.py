@@ -144,6 +144,8 @@ class Run:
             if found.get("unigram_loss") is not None:
                 out.append(_line("unigram baseline", found["unigram_loss"], found["unigram_bits_per_byte"]))
             out += [f"{name.replace('_', ' '):<22}{value:>16.2%}" for name, value in found.get("scores", {}).items()]
+        if found.get("data_wait") is not None:
+            out += ["", f"{'waiting for data':<22}{found['data_wait']:>16.2%} of the time"]
         layout = Layout(self.folder)
         pictures = {"loss curve": layout.curve, "statistics": layout.heat}
         out += ["", *(f"{name:<12}{path}" for name, path in pictures.items() if path.exists())]

@@ -13,7 +13,7 @@ from typing import Any
 
 from blueprint.files import write_atomic
 from blueprint.schema.spec import Spec
-from blueprint.training.data.build import cache_folder
+from blueprint.training.data.cache import cache_folder
 from blueprint.training.error import RestoreError
 from blueprint.training.folder import plain_spec
 

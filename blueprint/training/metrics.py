@@ -20,6 +20,7 @@ COLUMNS = (
     "learning_rate",
     "gradient_norm",
     "tokens_per_second",
+    "data_wait",
     "validation_loss",
     "validation_bits_per_byte",
 )

@@ -120,6 +120,7 @@ class _Training:
         self.steps, self.step = text.steps, 0
         self.more = list(callbacks)
         self.bar: RunProgress | None = None
+        self.recorder: Recorder | None = None
         self.module: BlueprintModule = compile(spec)
         self.module.total_steps = self.steps
         self.module.lock = lock(spec, self.module.plan.hash, text.identity())
@@ -139,6 +140,7 @@ class _Training:
         if self.spec.sample is not None:
             sample.prompt(model, self.text.tokenizer, self.spec.sample, known_start(self.spec))
         lightning, recorder, saver = self._trainer()
+        self.recorder = recorder
         for samples in (self.text.train, self.text.validation):
             loader(samples, batch_size=self.text.data.batch_size, world_size=replicas(lightning)[0])
         if newest is None and self.spec.start is not None:
@@ -245,6 +247,7 @@ class _Training:
             "plan": self.module.plan.hash,
             "checkpoint": None if newest is None else str(newest.relative_to(self.layout.root)),
             "seconds": round(seconds, 2),
+            "data_wait": None if self.recorder is None else self.recorder.waiting.share,
             "prompt": self.spec.sample.prompt if self.spec.sample else None,
             "generates": self.spec.model.generates,
             "plugins": list(self.spec.plugins),

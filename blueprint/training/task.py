@@ -14,7 +14,8 @@ from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
 from blueprint.training.data import DataError
 from blueprint.training.data import prepare as stages
-from blueprint.training.data.build import build, cache_folder
+from blueprint.training.data.build import build
+from blueprint.training.data.cache import cache_folder
 from blueprint.training.data.dataset import Samples
 from blueprint.training.data.encoder import Content
 from blueprint.training.data.learn import learn

@@ -356,7 +356,8 @@ def left(spec: bp.Spec, folder: Path, told: dict[str, Any]) -> dict[str, Any]:
         "told": dict(told),
         "steps": run.step,
         "metrics": [
-            {k: v for k, v in row.items() if k != "tokens_per_second"} for row in metrics.read(folder / "metrics.csv")
+            {k: v for k, v in row.items() if k not in ("tokens_per_second", "data_wait")}
+            for row in metrics.read(folder / "metrics.csv")
         ],
         "checkpoints": sorted(path.name for path in (folder / "checkpoints").iterdir()),
         "samples": samples.read_text() if samples.exists() else "",
@@ -435,7 +436,7 @@ def test_every_key_of_a_stage_changes_what_is_left(key: str, tmp_path: Path, mon
         stage = member("stage", key.split(".")[1])(**said)
         documents = [Document(str(number), (text,)) for number, text in enumerate(TEXTS)]
         if "compares" in stage.traits:
-            return list(map(str, stage.over(documents)))
+            return list(map(str, stage.over(documents, map(stage.sketch, documents))))
         found = []
         for each in documents:
             try:

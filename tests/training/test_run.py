@@ -136,7 +136,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
     assert "step=000008.ckpt" in said
     assert f"going on from {folder / 'checkpoints' / checkpoint.name(6)}" in said
     assert resumed.step == 8
-    with_clock = {"tokens_per_second"}
+    with_clock = {"tokens_per_second", "data_wait"}
     before, after = (
         [{k: v for k, v in row.items() if k not in with_clock} for row in metrics.read(f / "metrics.csv")]
         for f in (run, folder)

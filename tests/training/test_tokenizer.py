@@ -53,6 +53,27 @@ def held_out(text: Any) -> set[str]:
     return {validation.document_name(n) for n in range(validation.documents)}
 
 
+def test_of_much_text_as_much_as_is_enough_is_learned_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    documents = [(f"d{number}", f"{number} " + "word " * 40 + "\n" + "more " * 40) for number in range(200)]
+    whole = sum(len(text) for _, text in documents)
+
+    def learned(most: int, **more: Any) -> tuple[Path, list[str]]:
+        monkeypatch.setattr("blueprint.training.data.learn._MOST", most)
+        heard, options = Heard(), {"source": "text", "validation": 0.1, "seed": 1, "cache": tmp_path / "cache"} | more
+        path = learn(documents, Whole(heard), heard.train, what="heard", **options)  # type: ignore[arg-type]
+        return path, json.loads(path.read_text())
+
+    every, all_of_them = learned(whole)
+    part, drawn = learned(whole // 4)
+    assert 20 < len(drawn) < 80 < len(all_of_them)
+    assert set(drawn) < set(all_of_them)
+    assert part != every == learned(2 * whole)[0]
+    assert learned(whole // 4, seed=2)[1] != drawn
+    monkeypatch.setattr("blueprint.training.data.learn._LONGEST", 300)
+    _, cut = learned(whole, cache=tmp_path / "other")
+    assert (len(cut), "".join(cut)) == (2 * len(all_of_them), "".join(all_of_them))
+
+
 def test_what_is_held_out_is_never_learned_from(make_spec: MakeSpec) -> None:
     spec = make_spec()
     text, heard = prepare(spec, progress=False), Heard()

@@ -58,7 +58,10 @@ def last_checkpoint(folder: Path) -> dict[str, Any]:
 
 def rows(folder: Path) -> list[dict[str, float]]:
     """The metrics, without what depends on the clock."""
-    return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in metrics.read(folder / "metrics.csv")]
+    return [
+        {k: v for k, v in row.items() if k not in ("tokens_per_second", "data_wait")}
+        for row in metrics.read(folder / "metrics.csv")
+    ]
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

@@ -15,6 +15,7 @@ from blueprint.training.metrics import HELD_OUT, Row, Table
 from blueprint.training.scaling import scaling
 from blueprint.training.statistics import Statistics, columns, told
 from blueprint.training.strategies.parallel import replicas
+from blueprint.training.waiting import Waiting
 
 #: Of what a training step gives: the loss as Lightning scales it, and a count, of which the mean says nothing.
 UNLOGGED = ("loss", "tokens")
@@ -26,7 +27,8 @@ class Recorder(pl.Callback):
     """Rows of metrics.csv: the mean loss of an optimizer step's batches, and what stands beside it; and what parts told
     of the step, part by part.
 
-    `tokens_per_second` is taken from the median time between batches, so that validations and saving do not count.
+    `tokens_per_second` is taken from the median time between batches, so that validations and saving do not count;
+    `data_wait` is the share of all time since the row before in which steps waited for their batches.
     """
 
     def __init__(self, table: Table | None, every: int, steps: int) -> None:
@@ -38,6 +40,7 @@ class Recorder(pl.Callback):
         self._tokens = 0
         self._times: deque[float] = deque(maxlen=20)
         self._before: float | None = None
+        self.waiting = Waiting()
 
     @property
     def seconds(self) -> float | None:
@@ -52,6 +55,7 @@ class Recorder(pl.Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin at the step a checkpoint left."""
         self._step = trainer.global_step
+        self.waiting.begin(trainer.train_dataloader)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -104,6 +108,9 @@ class Recorder(pl.Callback):
             row |= {"loss_scale": scaled.scale, "skipped_steps": scaled.skips}
         if self.speed is not None:
             row["tokens_per_second"] = round(self.speed, 1)
+        waited = self.waiting.lately()
+        if waited is not None:
+            row["data_wait"] = round(waited, 5)
         return {name: mean(name) for name in self._found[-1] if name != "objective"} | row
 
 

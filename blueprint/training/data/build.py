@@ -1,7 +1,8 @@
 """Build the token files of a source, once: streamed, keyed by content, written aside and renamed when whole.
 
 Two passes over the documents. The first hashes them: that gives the key, and the split of every document. The second
-turns them into ids. A source that has a `fingerprint()` spares the first pass once its content has been seen.
+turns them into ids, batch by batch on all cores. A source that has a `fingerprint()` spares the first pass once its
+content has been seen; a second pass that was broken off, by whatever, goes on where it was seconds before.
 """
 
 from __future__ import annotations
@@ -11,36 +12,29 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from blueprint import files
+from blueprint.training.data.cache import cache_folder, writing
 from blueprint.training.data.encoder import Content, Encoder, Tokenizer, Whole
 from blueprint.training.data.error import DataError
+from blueprint.training.data.journal import Journal
+from blueprint.training.data.pool import in_order
 from blueprint.training.data.progress import Report, reporter
 from blueprint.training.data.store import FORMAT, SPLITS, Tokens, id_type
+from blueprint.training.data.survey import ChangedError, Dealt, StaleError, Survey, noted, survey
 from blueprint.training.data.writer import Writer
 
-_SCALE = 1 << 64
-
-
-class _ChangedError(DataError):
-    """The second pass met other documents than the first."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Survey:
-    """What the first pass learns: the documents' hash, how many hold text, and the extremes of their lots."""
-
-    content: str
-    documents: int
-    bytes: int
-    lowest: int
-    highest: int
+#: Bytes of text that are turned into ids at once.
+_BATCH = 1 << 18
 
 
 def build(
@@ -71,11 +65,11 @@ def build(
     cache = cache_folder() if cache is None else Path(cache)
     encoder = tokenizer if isinstance(tokenizer, Encoder) else Whole(tokenizer)
     with reporter(progress) as report:
-        note = _note(documents, seed, cache)
-        survey = _survey(documents, encoder, source, seed, cache, note, report)
+        note = noted(documents, seed, cache)
+        found = survey(documents, encoder, source, seed, cache, note, report)
         settings = {
             "format": FORMAT,
-            "content": survey.content,
+            "content": found.content,
             "tokenizer": encoder.fingerprint,
             "vocab_size": encoder.vocab_size,
             "eos_id": encoder.eos_id,
@@ -86,187 +80,119 @@ def build(
         folder = cache / "tokens" / key
         with contextlib.suppress(DataError):
             return Tokens(folder, source)
-        with _writing(cache), files.lock(folder.with_suffix(".lock"), wait=True):
+        with writing(cache), files.lock(folder.with_suffix(".lock"), wait=True):
             with contextlib.suppress(DataError):  # whoever held the lock may have built it
                 return Tokens(folder, source)
+            shutil.rmtree(folder, ignore_errors=True)
             aside = folder.with_suffix(".part")
-            for leftover in (aside, folder):
-                shutil.rmtree(leftover, ignore_errors=True)
+            deal = partial(Dealt, documents, encoder, found, validation, seed, source)
             try:
-                dealt = _dealt(documents, encoder, survey, validation, seed, source)
-                splits = _write(aside, dealt, encoder, survey, report)
+                splits = _written(aside, deal, encoder, found, report)
                 index = settings | {"key": key, "dtype": id_type(encoder.vocab_size).name, "splits": splits}
                 files.write_atomic(aside / "index.json", json.dumps(index, indent=1))
+                _journal(aside).path.unlink(missing_ok=True)
                 os.rename(aside, folder)
-            except _ChangedError:
+            except ChangedError:
+                shutil.rmtree(aside, ignore_errors=True)
                 if note is not None:  # its fingerprint did not tell
                     note.unlink(missing_ok=True)
                 raise
             finally:
-                shutil.rmtree(aside, ignore_errors=True)
+                if _journal(aside).read() is None:  # nothing to go on from
+                    shutil.rmtree(aside, ignore_errors=True)
             files.sync_folder(folder.parent)
     return Tokens(folder, source)
 
 
-def cache_folder() -> Path:
-    """`$BLUEPRINT_CACHE`, or else `~/.cache/blueprint`."""
-    return Path(os.environ.get("BLUEPRINT_CACHE") or Path.home() / ".cache" / "blueprint")
+def _journal(aside: Path) -> Journal:
+    return Journal(aside / "journal.json")
 
 
-def _note(documents: Iterable[Any], seed: int, cache: Path) -> Path | None:
-    """Where the survey of a source with a fingerprint is kept."""
-    fingerprint = getattr(documents, "fingerprint", lambda: None)()
-    if fingerprint is None:
-        return None
-    name = hashlib.blake2b(f"{FORMAT} {seed} {fingerprint}".encode(), digest_size=16).hexdigest()
-    return cache / "contents" / f"{name}.json"
-
-
-def _survey(
-    documents: Iterable[Any],
-    encoder: Encoder,
-    source: str,
-    seed: int,
-    cache: Path,
-    note: Path | None,
-    report: Callable[..., Report],
-) -> _Survey:
-    """The first pass, or what it found last time for the same fingerprint and seed."""
-    if note is not None:
-        with contextlib.suppress(OSError, ValueError, TypeError):
-            return _Survey(**json.loads(note.read_bytes()))
-    content = hashlib.blake2b(digest_size=16)
-    count, size, lowest, highest = 0, 0, _SCALE, -1
-    with report("reading", None) as advance:
-        for name, data, group, only_train in _texts(documents, source):
-            digest = _digest(data)
-            content.update(_entry(name, digest, group, only_train))
-            lot = _lot_of(encoder, data, digest, group, seed)
-            count, size, lowest, highest = count + 1, size + len(data), min(lowest, lot), max(highest, lot)
-            advance(len(data))
-    if count == 0:
-        raise DataError(f"{source} holds no text: every document is empty, or there is none; check its path")
-    if lowest == highest and (count > 1 or not encoder.divisible):
-        same = f"{count} documents, all with the same text or pieces of one"
-        said = same if encoder.divisible else "one and the same input only"
-        raise DataError(
-            f"{source} holds {said}, so none can be held out for validation; give at least 2 different ones"
-        )
-    survey = _Survey(content.hexdigest(), count, size, lowest, highest)
-    if note is not None:
-        with _writing(cache):
-            files.write_atomic(note, json.dumps(asdict(survey)))
-    return survey
-
-
-def _dealt(
-    documents: Iterable[Any],
-    encoder: Encoder,
-    survey: _Survey,
-    validation: float,
-    seed: int,
-    source: str,
-) -> Iterator[tuple[str, str, bytes]]:
-    """(split, name, content) of every document; at the end, make sure that they were those the survey saw."""
-    threshold = min(max(int(validation * _SCALE), survey.lowest + 1), survey.highest)
-    content = hashlib.blake2b(digest_size=16)
-    train, held_out = SPLITS
-    for name, data, group, only_train in _texts(documents, source):
-        digest = _digest(data)
-        content.update(_entry(name, digest, group, only_train))
-        if survey.documents > 1:
-            lot = _lot_of(encoder, data, digest, group, seed)
-            if lot >= threshold or not only_train:
-                yield held_out if lot < threshold else train, name, data
-        else:
-            at = _cut(data, 1 - validation, source)
-            yield train, name, data[:at]
-            yield held_out, f"{name} (its end)", data[at:]
-    if content.hexdigest() != survey.content:
-        raise _ChangedError(f"{source} changed while it was being read; try again when nothing writes to it")
+def _written(
+    aside: Path, deal: Callable[..., Dealt], encoder: Encoder, found: Survey, report: Callable[..., Report]
+) -> dict[str, dict[str, Any]]:
+    """The second pass, from where it was broken off, if it was; returns the counts of every split."""
+    said = _journal(aside).read()
+    if said is not None:
+        # What lies there may be of another time: then all begins anew.
+        with contextlib.suppress(StaleError, OSError, KeyError, TypeError):
+            dealt = deal(start=said["read"], digest=said["content"])
+            before = {name: said["splits"][name] for name in SPLITS}
+            return _write(aside, dealt, encoder, found, report, before)
+    shutil.rmtree(aside, ignore_errors=True)
+    return _write(aside, deal(), encoder, found, report, {})
 
 
 def _write(
     folder: Path,
-    dealt: Iterator[tuple[str, str, bytes]],
+    dealt: Dealt,
     encoder: Encoder,
-    survey: _Survey,
+    found: Survey,
     report: Callable[..., Report],
+    before: dict[str, dict[str, int]],
 ) -> dict[str, dict[str, Any]]:
-    """The second pass: every split's files; returns their counts."""
-    dtype, size = id_type(encoder.vocab_size), encoder.vocab_size
-    end = np.array([] if encoder.eos_id is None else [encoder.eos_id], dtype=np.int64)
-    with contextlib.ExitStack() as stack, report("tokenizing", survey.bytes) as advance:
-        writers = {name: stack.enter_context(Writer(folder / name, dtype)) for name in SPLITS}
-        for split, name, data in dealt:
-            ids = np.concatenate([np.asarray(encoder.ids(data)), end])
-            if ids.size and not (ids.min() >= 0 and ids.max() < size):
-                raise DataError(f"{name}: the tokenizer gave an id outside 0 to {size - 1:,}, its vocabulary")
-            writers[split].add(name, ids.astype(dtype), len(data))
-            advance(len(data))
+    """Every split's files, gone on with after what they held `before`; returns their counts."""
+    dtype, journal = id_type(encoder.vocab_size), _journal(folder)
+    with contextlib.ExitStack() as stack, report("tokenizing", found.bytes) as advance:
+        writers = {name: stack.enter_context(Writer(folder / name, dtype, before.get(name))) for name in SPLITS}
+        advance(sum(writer.bytes for writer in writers.values()))
+        given: deque[_Batch] = deque()
+
+        def inputs() -> Iterator[tuple[list[str], list[bytes]]]:
+            for batch in _batches(dealt):
+                given.append(batch)
+                yield batch.names, batch.data
+
+        for ids, ends in in_order(partial(_encoded, encoder), inputs()):
+            batch, start = given.popleft(), 0
+            for split, name, data, end in zip(batch.splits, batch.names, batch.data, ends.tolist(), strict=True):
+                writers[split].add(name, ids[start:end], len(data))
+                start = end
+                advance(len(data))
+            # A lone document lies in both splits, and half of it is not read.
+            if journal.due and found.documents > 1:
+                splits = {name: writer.place() for name, writer in writers.items()}
+                said = {"read": batch.read, "content": batch.content, "splits": splits}
+                journal.write(said, (file for writer in writers.values() for file in writer.files))
     return {name: writer.counts() for name, writer in writers.items()}
 
 
-def _texts(documents: Iterable[Any], source: str) -> Iterator[tuple[str, bytes, str | None, bool]]:
-    """(name, bytes, group, whether it is only learned from) of every document that is not empty; a text as UTF-8."""
-    for name, text, *more in documents:
-        group, only_train = more or (None, False)
-        try:
-            data = text if isinstance(text, bytes) else text.encode()
-        except UnicodeEncodeError as problem:
-            raise DataError(
-                f"{source}, {name}: character {problem.start:,} is half of a surrogate pair, not a character; "
-                f"read the file with its true encoding"
-            ) from None
-        if data:
-            yield name, data, group, only_train
+@dataclass
+class _Batch:
+    """Documents that are turned into ids together; `read` and `content` tell how far the pass is behind them."""
+
+    splits: list[str] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    data: list[bytes] = field(default_factory=list)
+    read: int = 0
+    content: str = ""
 
 
-def _digest(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=16).digest()
+def _batches(dealt: Dealt) -> Iterator[_Batch]:
+    batch, size = _Batch(), 0
+    for split, name, data in dealt:
+        batch.splits.append(split)
+        batch.names.append(name)
+        batch.data.append(data)
+        size += len(data)
+        if size >= _BATCH:
+            batch.read, batch.content = dealt.read, dealt.content.hexdigest()
+            yield batch
+            batch, size = _Batch(), 0
+    if batch.data:
+        batch.read, batch.content = dealt.read, dealt.content.hexdigest()
+        yield batch
 
 
-def _entry(name: str, digest: bytes, group: str | None, only_train: bool) -> bytes:
-    said = name.encode(errors="replace")
-    dealt = b"" if group is None and not only_train else json.dumps([group, only_train]).encode()
-    return len(said).to_bytes(8, "little") + said + digest + dealt
-
-
-def _lot_of(encoder: Encoder, data: bytes, digest: bytes, group: str | None, seed: int) -> int:
-    """The lot of a document, whose own digest is known already, or of its group."""
-    if group is not None:
-        return _lot(bytes.fromhex(group), seed)
-    part = encoder.dealt_by(data)
-    return _lot(digest if part is data else _digest(part), seed)
-
-
-def _lot(digest: bytes, seed: int) -> int:
-    """A number below 2^64, uniform over texts, the same wherever the text stands."""
-    return int.from_bytes(hashlib.blake2b(digest, digest_size=8, key=f"split {seed}".encode()).digest(), "little")
-
-
-def _cut(data: bytes, share: float, source: str) -> int:
-    """Where to cut a lone document: after a line near `share` of it, or else between two characters."""
-    at = int(len(data) * share)
-    line = data.rfind(b"\n", max(0, at - 4096), at) + 1
-    if line > 0:
-        return line
-    while 0 < at < len(data) and data[at] & 0xC0 == 0x80:  # inside a UTF-8 character
-        at -= 1
-    if not 0 < at < len(data):
-        raise DataError(
-            f"{source} holds 1 document of {len(data)} bytes, too short to hold a part out for validation; give more"
-        )
-    return at
-
-
-@contextlib.contextmanager
-def _writing(cache: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as problem:
-        if problem.filename is not None and not str(problem.filename).startswith(str(cache)):
-            raise  # the source's own trouble, not the cache's
-        raise DataError(
-            f"cannot write token files to {cache} ({problem}); set BLUEPRINT_CACHE to another folder"
-        ) from problem
+def _encoded(encoder: Encoder, names: Sequence[str], data: Sequence[bytes]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The ids of documents end to end, each with its end token, and where each of them ends."""
+    size, end = encoder.vocab_size, encoder.eos_id
+    found = encoder.ids(data)
+    for name, ids in zip(names, found, strict=True):
+        if len(ids) and not (ids.min() >= 0 and ids.max() < size):
+            raise DataError(f"{name}: the tokenizer gave an id outside 0 to {size - 1:,}, its vocabulary")
+    last = np.array([] if end is None else [end], dtype=np.int64)
+    if last.size and not 0 <= last[0] < size:
+        raise DataError(f"{names[0]}: the tokenizer gave an id outside 0 to {size - 1:,}, its vocabulary")
+    ids = np.concatenate([part for each in found for part in (each, last)])
+    return ids.astype(id_type(size)), np.cumsum([len(each) + len(last) for each in found])

@@ -47,8 +47,8 @@ class Encoder(Protocol):
     def texts(self, data: bytes, /) -> list[str]:
         """The texts in a document, from which a tokenizer may learn."""
 
-    def ids(self, data: bytes, /) -> NDArray[Any]:
-        """(tokens,) the ids of a document, without an end token."""
+    def ids(self, documents: Sequence[bytes], /) -> list[NDArray[Any]]:
+        """(tokens,) the ids of each document, without an end token."""
 
 
 class Tokenizer(Protocol):
@@ -67,7 +67,7 @@ class Tokenizer(Protocol):
         """What tells this tokenizer from any that gives other ids."""
 
     def encode(self, text: str, /) -> NDArray[Any]:
-        """(tokens,) the ids of a text, without an end token."""
+        """(tokens,) the ids of a text, without an end token. One that is quicker with many has `encode_all`."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +100,9 @@ class Whole:
         """All of it."""
         return [data.decode()]
 
-    def ids(self, data: bytes) -> NDArray[Any]:
-        """The ids of the text."""
-        return _whole(self.tokenizer, data.decode())
+    def ids(self, documents: Sequence[bytes]) -> list[NDArray[Any]]:
+        """The ids of the texts."""
+        return _whole(self.tokenizer, [data.decode() for data in documents])
 
 
 @dataclass(frozen=True)
@@ -135,11 +135,13 @@ class Pairs:
         """The source and the target."""
         return [part.decode() for part in split(data)]
 
-    def ids(self, data: bytes) -> NDArray[Any]:
+    def ids(self, documents: Sequence[bytes]) -> list[NDArray[Any]]:
         """The ids of source and target, all ends but the last among them."""
-        source, target = (self.tokenizer.encode(part.decode()) for part in split(data))
-        end = [] if self.eos_id is None else [self.eos_id]
-        return np.concatenate([source, [*end, self.vocab_size - 1], target]).astype(np.int64)
+        parts = [part.decode() for data in documents for part in split(data)]
+        found = _many(self.tokenizer, "encode", parts)
+        border = [*([] if self.eos_id is None else [self.eos_id]), self.vocab_size - 1]
+        pairs = zip(found[::2], found[1::2], strict=True)
+        return [np.concatenate([source, border, target]).astype(np.int64) for source, target in pairs]
 
 
 class Classes:
@@ -187,10 +189,11 @@ class Labelled:
         """The text."""
         return [split(data)[0].decode()]
 
-    def ids(self, data: bytes) -> NDArray[Any]:
+    def ids(self, documents: Sequence[bytes]) -> list[NDArray[Any]]:
         """The label's number and the ids of the text."""
-        text, label = (part.decode() for part in split(data))
-        return np.concatenate([[self.classes.number(label)], _whole(self.tokenizer, text)]).astype(np.int64)
+        texts, labels = _columns(documents)
+        before = [[self.classes.number(label)] for label in labels]
+        return _behind(before, _whole(self.tokenizer, texts))
 
 
 @dataclass(frozen=True)
@@ -223,10 +226,11 @@ class Scored:
         """The text."""
         return [split(data)[0].decode()]
 
-    def ids(self, data: bytes) -> NDArray[Any]:
+    def ids(self, documents: Sequence[bytes]) -> list[NDArray[Any]]:
         """The bytes of the number, as a little-endian double, and the ids of the text."""
-        text, number = (part.decode() for part in split(data))
-        return np.concatenate([list(struct.pack("<d", float(number))), _whole(self.tokenizer, text)]).astype(np.int64)
+        texts, numbers = _columns(documents)
+        before = [list(struct.pack("<d", float(number))) for number in numbers]
+        return _behind(before, _whole(self.tokenizer, texts))
 
 
 @dataclass(frozen=True)
@@ -256,8 +260,11 @@ class Pixels:
         """None."""
         return []
 
-    def ids(self, data: bytes) -> NDArray[Any]:
+    def ids(self, documents: Sequence[bytes]) -> list[NDArray[Any]]:
         """The label's number and the values of all pixels; raises `DataError` for another size."""
+        return [self._values(data) for data in documents]
+
+    def _values(self, data: bytes) -> NDArray[Any]:
         pixels, label = split(data)
         if len(pixels) != math.prod(self.shape):
             raise DataError(f"an image has {len(pixels)} values, and not the {math.prod(self.shape)} of {self.shape}")
@@ -265,10 +272,25 @@ class Pixels:
         return np.concatenate([[self.classes.number(label.decode())], values]).astype(np.int64)
 
 
-def _whole(tokenizer: Any, text: str) -> NDArray[Any]:
-    """The ids of a text that is a document: within the tokenizer's template, where it has one."""
-    ids: NDArray[Any] = getattr(tokenizer, "document", tokenizer.encode)(text)
-    return ids
+def _whole(tokenizer: Any, texts: list[str]) -> list[NDArray[Any]]:
+    """The ids of texts that are documents: within the tokenizer's template, where it has one."""
+    return _many(tokenizer, "document" if hasattr(tokenizer, "document") else "encode", texts)
+
+
+def _many(tokenizer: Any, what: str, texts: list[str]) -> list[NDArray[Any]]:
+    """What a tokenizer makes of texts: all at once, where it can."""
+    at_once = getattr(tokenizer, f"{what}_all", None)
+    return list(map(getattr(tokenizer, what), texts)) if at_once is None else at_once(texts)
+
+
+def _columns(documents: Sequence[bytes]) -> tuple[list[str], list[str]]:
+    """The first parts of documents, and the second ones."""
+    parts = [split(data) for data in documents]
+    return [first.decode() for first, _ in parts], [second.decode() for _, second in parts]
+
+
+def _behind(before: list[list[int]], found: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    return [np.concatenate([first, ids]).astype(np.int64) for first, ids in zip(before, found, strict=True)]
 
 
 def joined(content: tuple[str | bytes, str]) -> bytes:

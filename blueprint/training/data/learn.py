@@ -8,13 +8,20 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from blueprint import files
-from blueprint.training.data.build import _ChangedError, _dealt, _note, _survey, _writing, cache_folder
+from blueprint.training.data.cache import cache_folder, writing
 from blueprint.training.data.encoder import Content, Encoder
 from blueprint.training.data.error import DataError
 from blueprint.training.data.progress import reporter
 from blueprint.training.data.store import SPLITS
+from blueprint.training.data.survey import ChangedError, Dealt, noted, survey
 
 FORMAT = 1
+
+#: Bytes of text that are learned from; of more, documents are drawn by lot.
+_MOST = 1 << 28
+#: Characters of a document that are learned from at once: the tokenizers library takes hundreds of texts in one hand.
+_LONGEST = 1 << 20
+_SCALE = 1 << 64
 
 
 def learn(
@@ -29,7 +36,8 @@ def learn(
     cache: Path | None = None,
     progress: bool | None = None,
 ) -> Path:
-    """The file whose text `train` learns from the texts of the training split, and of nothing that is held out.
+    """The file whose text `train` learns from the texts of the training split, and of nothing that is held out; of more
+    than a quarter of a gigabyte, from as much, drawn by a lot of each document.
 
     It is learned if the cache has none of these documents, this split, and the encoder's fingerprint, which tells all
     that decides what `train` does. Arguments else as for `build`; `what` names what is learned in messages. Raises
@@ -37,33 +45,33 @@ def learn(
     """
     cache = cache_folder() if cache is None else Path(cache)
     with reporter(progress) as report:
-        note = _note(documents, seed, cache)
-        survey = _survey(documents, encoder, source, seed, cache, note, report)
+        note = noted(documents, seed, cache)
+        found = survey(documents, encoder, source, seed, cache, note, report)
         settings = {
             "format": FORMAT,
-            "content": survey.content,
+            "content": found.content,
             "what": encoder.fingerprint,
             "validation": validation,
             "seed": seed,
-        }
+        } | ({"of": _MOST} if found.bytes > _MOST else {})
         key = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16).hexdigest()
         path = cache / "tokenizers" / f"{key}.json"
         if path.is_file():
             return path
-        with _writing(cache), files.lock(path.with_suffix(".lock"), wait=True):
+        with writing(cache), files.lock(path.with_suffix(".lock"), wait=True):
             if path.is_file():  # whoever held the lock has learned it
                 return path
 
             def texts() -> Iterator[str]:
-                with report(f"training the {what}", survey.bytes) as advance:
-                    for split, _, data in _dealt(documents, encoder, survey, validation, seed, source):
-                        if split == SPLITS[0]:
-                            yield from encoder.texts(data)
+                with report(f"training the {what}", found.bytes) as advance:
+                    for split, _, data in Dealt(documents, encoder, found, validation, seed, source):
+                        if split == SPLITS[0] and _drawn(data, _MOST / found.bytes, seed):
+                            yield from (piece for text in encoder.texts(data) for piece in _pieces(text))
                         advance(len(data))
 
             try:
                 text = train(_Again(texts))
-            except _ChangedError:
+            except ChangedError:
                 if note is not None:  # its fingerprint did not tell
                     note.unlink(missing_ok=True)
                 raise
@@ -73,6 +81,24 @@ def learn(
                 raise DataError(f"{what}, trained on {source}: {error}") from error
             files.write_atomic(path, text)
     return path
+
+
+def _drawn(data: bytes, share: float, seed: int) -> bool:
+    """Whether a document is among a share of all."""
+    if share >= 1:
+        return True
+    lot = hashlib.blake2b(data, digest_size=8, key=f"learn {seed}".encode()).digest()
+    return int.from_bytes(lot, "little") < share * _SCALE
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A text, or pieces of a very long one, cut after lines where there are any."""
+    at = 0
+    while len(text) - at > _LONGEST:
+        end = text.rfind("\n", at, at + _LONGEST) + 1 or at + _LONGEST
+        yield text[at:end]
+        at = end
+    yield text[at:] if at else text
 
 
 class _Again:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +31,7 @@ def loader(
     rank: int = 0,
     context: str | None = None,
     pin_memory: bool = False,
-) -> DataLoader[Arrays]:
+) -> Waited:
     """A loader of what is left of an epoch from global batch number `start`, counted over all epochs.
 
     Batches map names to tensors (B / W, T); `place` (B / W,) holds the samples' numbers, for `Samples.describe`.
@@ -40,7 +42,7 @@ def loader(
     the ranks, filled up with rows whose labels are all ignored. Raises `DataError` for shares that are not equal.
     """
     batches = Batches(samples, batch_size, start, world_size, rank)
-    return DataLoader(
+    return Waited(
         samples,
         batch_sampler=batches,
         num_workers=workers,
@@ -52,6 +54,23 @@ def loader(
         # The loader draws a seed for its workers at each iter(); from here, and not from the model's generator.
         generator=torch.Generator(),
     )
+
+
+class Waited(DataLoader[Arrays]):
+    """A loader that counts in `waited` the seconds in which it was waited for."""
+
+    waited = 0.0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        began = time.perf_counter()
+        batches = super().__iter__()
+        while True:
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - began
+            if batch is None:
+                return
+            yield batch
+            began = time.perf_counter()
 
 
 def batches_per_epoch(samples: Samples, batch_size: int) -> int:

@@ -4,8 +4,8 @@ CACHE/prepared/KEY/documents.jsonl  a document a line: name, texts, label, group
 CACHE/prepared/KEY/index.json       the settings, and what each stage took, gave and left out; written last
 
 Stages that look at each document alone run together, batch by batch, on all cores where there is much to do; the result
-is the same. A stage that compares documents reads them from disk, where it can read them again. What was broken off
-goes on after the last leg that is done: such a stage, or the run of others between two of them.
+is the same. Of a stage that compares documents, what it has to know of each is worked out so, too; it then reads them
+from disk. What was broken off, by whatever, goes on where it was seconds before; a comparison itself begins anew.
 """
 
 from __future__ import annotations
@@ -16,15 +16,21 @@ import itertools
 import json
 import os
 import shutil
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from blueprint import files
 from blueprint.kinds import Document, Dropped, Stage
+from blueprint.training.data.cache import writing
 from blueprint.training.data.error import DataError
+from blueprint.training.data.journal import Journal, opened
 from blueprint.training.data.pool import in_order
-from blueprint.training.data.progress import reporter
+from blueprint.training.data.progress import Report, reporter
+from blueprint.training.data.spool import Spool, line
 from blueprint.training.data.tally import Tally
 
 FORMAT = 1
@@ -44,7 +50,7 @@ class Prepared:
         self.tallies = [Tally(**each) for each in index["stages"]]
 
     def __iter__(self) -> Iterator[Document]:
-        return _read(self.folder / "documents.jsonl")
+        return iter(Spool(self.folder / "documents.jsonl"))
 
 
 def prepare(
@@ -67,16 +73,12 @@ def prepare(
     folder = cache / "prepared" / key
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         return Prepared(folder)
-    try:
+    with writing(cache):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with files.lock(folder.with_suffix(".lock"), wait=True):
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
                 return Prepared(folder)  # whoever held the lock may have made it
             _make(folder, documents, stages, source, seed, progress)
-    except OSError as problem:
-        if problem.filename is not None and not str(problem.filename).startswith(str(cache)):
-            raise  # the source's own trouble, not the cache's
-        raise DataError(f"cannot write to {cache} ({problem}); set BLUEPRINT_CACHE to another folder") from problem
     return Prepared(folder)
 
 
@@ -96,23 +98,22 @@ def _make(
     try:
         for number in range(done, len(legs)):
             tallies = [Tally(stage.spec_name) for _, stage in legs[number]]
-            given = documents if number == 0 else _Spool(aside / f"{number - 1}.jsonl").__iter__
-            with reporter(progress) as report, report(", ".join(each.stage for each in tallies), None) as advance:
-                compares = "compares" in legs[number][0][1].traits
-                if compares and number == 0:
-                    _write(aside / "source.jsonl", documents())
-                    given = _Spool(aside / "source.jsonl").__iter__
-                leg = _compared if compares else _alone
-                size = _write(aside / f"{number}.jsonl", leg(_Read(given, advance), legs[number], tallies, seed))
-            _whole(aside / f"{number}.json", tallies, size)
-            for read in ("source.jsonl", f"{number - 1}.jsonl"):
+            with reporter(progress) as report:
+                if any("compares" in stage.traits for _, stage in legs[number]):
+                    _compared(aside, number, legs[number][0][1], tallies[0], report)
+                else:
+                    given = documents if number == 0 else Spool(aside / f"{number - 1}.jsonl").__iter__
+                    function, name = partial(_walked, legs[number], seed), _named(tallies) or "reading"
+                    tallies = _through(aside / f"{number}.jsonl", given, function, tallies, report, name)
+            _whole(aside / f"{number}.json", tallies, (aside / f"{number}.jsonl").stat().st_size)
+            for read in (f"{number}.journal", f"{number}.sketches", f"{number - 1}.jsonl"):
                 (aside / read).unlink(missing_ok=True)
-            if not tallies[-1].given:
+            if tallies and not tallies[-1].given:
                 break
             done = number + 1
         tallies = [tally for number in range(len(legs)) for tally in (_leg(aside, number) or ())]
         if not tallies[-1].given:
-            done = 0
+            shutil.rmtree(aside, ignore_errors=True)
             lost = "".join(f"\n  {tally}" for tally in tallies)
             raise DataError(f"{source}: the stages leave no document:{lost}")
         last = aside / f"{len(legs) - 1}.jsonl"
@@ -120,18 +121,24 @@ def _make(
             os.rename(last, aside / "documents.jsonl")
         _whole(aside / "index.json", tallies, (aside / "documents.jsonl").stat().st_size)
         os.rename(aside, folder)
-        for number in range(len(legs)):
-            (folder / f"{number}.json").unlink()
+        for path in folder.iterdir():
+            if path.name not in ("documents.jsonl", "index.json"):
+                path.unlink()
     finally:
-        if not done:
+        if not done and not (aside / "0.journal").exists():  # nothing to go on from
             shutil.rmtree(aside, ignore_errors=True)
     files.sync_folder(folder.parent)
 
 
 def _legs(stages: Sequence[Stage]) -> Iterator[list[tuple[int, Stage]]]:
-    """The stages with their numbers: each that compares documents by itself, others that follow each other together."""
+    """The stages with their numbers: each that compares documents by itself, others that follow each other together.
+
+    A comparison reads from disk; the first leg then has no stage and puts the source there.
+    """
     for compares, group in itertools.groupby(enumerate(stages), lambda each: "compares" in each[1].traits):
         run = list(group)
+        if compares and run[0][0] == 0:
+            yield []
         yield from ([each] for each in run) if compares else [run]
 
 
@@ -147,33 +154,54 @@ def _whole(path: Path, tallies: list[Tally], size: int) -> None:
     files.write_atomic(path, json.dumps({"stages": [tally.plain() for tally in tallies], "size": size}, indent=1))
 
 
-class _Read(Iterable[Document]):
-    """Documents that can be read again, each told to a progress bar the first time."""
-
-    def __init__(self, documents: Callable[[], Iterator[Document]], advance: Callable[[int], None]) -> None:
-        self.documents, self.advance, self.times = documents, advance, 0
-
-    def __iter__(self) -> Iterator[Document]:
-        self.times += 1
-        first = self.times == 1
-        for document in self.documents():
-            if first:
-                self.advance(sum(map(len, document.texts)))
-            yield document
+def _named(tallies: Iterable[Tally]) -> str:
+    return ", ".join(each.stage for each in tallies)
 
 
-def _alone(
-    documents: Iterable[Document], stages: list[tuple[int, Stage]], tallies: list[Tally], seed: int
-) -> Iterator[Document]:
-    """Documents after stages that look at each alone."""
-    for given, counts in in_order(_walked, ((batch, stages, seed) for batch in _batches(documents))):
-        for tally, count in zip(tallies, counts, strict=True):
-            tally.add(count)
-        yield from given
+def _through(
+    path: Path,
+    documents: Callable[[], Iterator[Document]],
+    function: Callable[[list[Document]], tuple[bytes, list[Tally]]],
+    tallies: list[Tally],
+    report: Callable[..., Report],
+    title: str,
+) -> list[Tally]:
+    """Write what a function gives for batches of documents, from where that was broken off; returns all its counts."""
+    journal = Journal(path.with_suffix(".journal"))
+    read, file = 0, None
+    said = journal.read()
+    if said is not None:
+        with contextlib.suppress(OSError, KeyError, TypeError):
+            file = opened(path, said["size"])
+            read, tallies = said["read"], [Tally(**each) for each in said["stages"]]
+    given: deque[int] = deque()
+    with file or open(path, "wb") as file, report(title, None) as advance:
+
+        def inputs() -> Iterator[tuple[list[Document]]]:
+            for batch in _batches(itertools.islice(documents(), read, None)):
+                given.append(len(batch))
+                advance(sum(len(text) for document in batch for text in document.texts))
+                yield (batch,)
+
+        for data, counts in in_order(function, inputs()):
+            file.write(data)
+            read += given.popleft()
+            for tally, count in zip(tallies, counts, strict=True):
+                tally.add(count)
+            if journal.due:
+                said = {"read": read, "size": file.tell(), "stages": [each.plain() for each in tallies]}
+                journal.write(said, [file])
+        _synced(file)
+    return tallies
 
 
-def _walked(batch: list[Document], stages: list[tuple[int, Stage]], seed: int) -> tuple[list[Document], list[Tally]]:
-    """A batch of documents after the stages, and what each stage did to it."""
+def _synced(file: BinaryIO) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _walked(stages: list[tuple[int, Stage]], seed: int, batch: list[Document]) -> tuple[bytes, list[Tally]]:
+    """A batch of documents after stages that look at each alone, as lines; and what each stage did to it."""
     counts = []
     for number, stage in stages:
         tally, given = Tally(stage.spec_name), list[Document]()
@@ -193,21 +221,27 @@ def _walked(batch: list[Document], stages: list[tuple[int, Stage]], seed: int) -
             given += made
         batch = given
         counts.append(tally)
-    return batch, counts
+    return b"".join(map(line, batch)), counts
 
 
-def _compared(
-    documents: Iterable[Document], stages: list[tuple[int, Stage]], tallies: list[Tally], _seed: int
-) -> Iterator[Document]:
-    """Documents after a stage that compares them."""
-    ((_, stage),), (tally,) = stages, tallies
-    for before, after in zip(documents, stage.over(documents), strict=True):
-        tally.take(before)
-        if isinstance(after, Dropped):
-            tally.leave(str(after))
-        else:
-            tally.give(after, changed=after != before)
-            yield after
+def _compared(aside: Path, number: int, stage: Stage, tally: Tally, report: Callable[..., Report]) -> None:
+    """Write documents after a stage that compares them."""
+    path, documents = aside / f"{number}.sketches", Spool(aside / f"{number - 1}.jsonl")
+    _through(path, documents.__iter__, partial(_sketched, stage), [], report, stage.spec_name)
+    with open(path, "rb") as sketches, open(aside / f"{number}.jsonl", "wb") as file:
+        found = stage.over(documents, iter(partial(sketches.read, stage.sketch_size), b""))
+        for before, after in zip(documents, found, strict=True):
+            tally.take(before)
+            if isinstance(after, Dropped):
+                tally.leave(str(after))
+            else:
+                tally.give(after, changed=after != before)
+                file.write(line(after))
+        _synced(file)
+
+
+def _sketched(stage: Stage, batch: list[Document]) -> tuple[bytes, list[Tally]]:
+    return b"".join(map(stage.sketch, batch)), []
 
 
 def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -220,34 +254,6 @@ def _batches(documents: Iterable[Document]) -> Iterator[list[Document]]:
             batch, size = [], 0
     if batch:
         yield batch
-
-
-class _Spool(Iterable[Document]):
-    """Documents on disk."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __iter__(self) -> Iterator[Document]:
-        return _read(self.path)
-
-
-def _write(path: Path, documents: Iterable[Document]) -> int:
-    """Put documents on disk; the size of the file."""
-    with open(path, "w", encoding="utf-8", errors="surrogatepass", newline="\n") as file:
-        for each in documents:
-            said = [each.name, each.texts, each.label, each.group, each.only_train]
-            file.write(json.dumps(said, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return path.stat().st_size
-
-
-def _read(path: Path) -> Iterator[Document]:
-    with open(path, encoding="utf-8", errors="surrogatepass", newline="\n") as file:
-        for line in file:
-            name, texts, label, group, only_train = json.loads(line)
-            yield Document(name, tuple(texts), label, group, only_train)
 
 
 def _digest(document: Document) -> str:

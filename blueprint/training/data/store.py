@@ -10,6 +10,7 @@ FOLDER/SPLIT/names_at.bin    int64: where each name starts in names.bin, and the
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -80,6 +81,12 @@ class Split:
     @cached_property
     def _names(self) -> tuple[NDArray[Any], NDArray[np.int64]]:
         return self._map("names.bin", np.dtype("u1")), self._map("names_at.bin", np.dtype("<i8"))
+
+    def read(self, size: int) -> Iterator[NDArray[Any]]:
+        """Every id, `size` at a time, without a place in memory for the others."""
+        with open(self.folder / self.name / "tokens.bin", "rb") as file:
+            while len(ids := np.fromfile(file, dtype=self._type, count=size)):
+                yield ids
 
     def document(self, number: int) -> NDArray[Any]:
         """The ids of one document, its end token included where the tokenizer has one."""

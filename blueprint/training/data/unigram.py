@@ -40,6 +40,7 @@ def bits_per_byte(nats: float, split: Split) -> float:
 def counts(split: Split) -> NDArray[np.int64]:
     """(vocab_size,) how often each id occurs in a split."""
     total_V = np.zeros(split.vocab_size, dtype=np.int64)
-    for at in range(0, split.tokens, _CHUNK):
-        total_V += np.bincount(split.ids[at : at + _CHUNK], minlength=split.vocab_size)
+    # Read, not mapped: it is all of the file, once.
+    for ids in split.read(_CHUNK):
+        total_V += np.bincount(ids, minlength=split.vocab_size)
     return total_V

@@ -37,7 +37,7 @@ class Tolerant(DataSource):
     def fingerprint(self) -> str | None:
         """The identity of the files and of how they are read; nothing is read."""
         files = ((name, path) for name, path, _ in found(self.path))
-        return fingerprint(files, json.dumps(self.to_plain()))
+        return fingerprint(files, json.dumps([self.version, self.to_plain()]))
 
     def documents(self) -> Iterator[tuple[str, Any]]:
         """Every good document, file by file; raises ValueError for a file that cannot be read, or where too many

@@ -71,6 +71,21 @@ class Library(Tokenizer):
 
         return np.array(self.runner().encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
+    def encode_all(self, texts: Sequence[str]) -> "list[np.ndarray[Any, Any]]":
+        """What `encode` gives for each of many texts."""
+        return self.many(texts, framed=False)
+
+    def document_all(self, texts: Sequence[str]) -> "list[np.ndarray[Any, Any]]":
+        """What `document` gives for each of many texts."""
+        return self.many(texts, framed=False)
+
+    def many(self, texts: Sequence[str], *, framed: bool) -> "list[np.ndarray[Any, Any]]":
+        """The ids of many texts, (tokens,) int64 each, in the file's template or without."""
+        import numpy as np
+
+        found = self.runner().encode_batch_fast(list(texts), add_special_tokens=framed)
+        return [np.array(each.ids, dtype=np.int64) for each in found]
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`, special tokens left out; U+FFFD where bytes are no character."""
         text: str = self.runner().decode([int(each) for each in ids], skip_special_tokens=True)

@@ -4,7 +4,7 @@ Legend: V vocabulary.
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -215,9 +215,18 @@ class Trained(Library):
         """The ids of a text within its template, (tokens,) int64, without the end that follows every document."""
         import numpy as np
 
-        ids = self.runner().encode(text).ids
-        ended = self.template is not None and self.template.split()[-1] == self.eos
-        return np.array(ids[:-1] if ended else ids, dtype=np.int64)
+        ids = np.array(self.runner().encode(text).ids, dtype=np.int64)
+        return ids[:-1] if self._ended else ids
+
+    def document_all(self, texts: Sequence[str]) -> "list[np.ndarray[Any, Any]]":
+        """What `document` gives for each of many texts."""
+        found = self.many(texts, framed=True)
+        return [ids[:-1] for ids in found] if self._ended else found
+
+    @property
+    def _ended(self) -> bool:
+        """Whether the template puts the end itself."""
+        return self.template is not None and self.template.split()[-1] == self.eos
 
     def prompt(self, text: str) -> "np.ndarray[Any, Any]":
         """The ids of a text and of what the template puts before it, (tokens,) int64."""

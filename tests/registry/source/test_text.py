@@ -146,3 +146,20 @@ def test_what_a_missing_library_is_needed_for_names_the_extra(books: Path, monke
     (books / "a.zst").write_bytes(b"")
     with pytest.raises(ValueError, match=r"zst are read by zstandard: pip install 'blueprint-lightning\[zstd\]'"):
         read("a.zst")
+
+
+@pytest.mark.parametrize("text", ["line one\nline two ☕\n" * 12, "☕é🙂x" * 30, "short"])
+def test_a_large_file_is_pieces_cut_after_lines_or_between_characters(
+    text: str, books: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("blueprint_registry.source.text._LARGE", 50)
+    Path("large.txt").write_text(text, encoding="utf-8")
+    found = list(Text(path="large.txt").documents())
+    assert "".join(piece for _, piece in found) == text
+    assert all(len(piece.encode()) <= 100 for _, piece in found)
+    assert (len(found) > 1) == (len(text) > 50)
+    assert found[0][0] == "large.txt"
+    assert "\n" not in text or all(piece.endswith("\n") for _, piece in found)
+    for where, piece in found[1:] if "\n" in text else []:
+        line = int(where.removeprefix("large.txt:"))
+        assert piece.startswith(text.splitlines(keepends=True)[line - 1])

@@ -42,9 +42,13 @@ def why(stage: Stage, *texts: str) -> str | None:
     return None
 
 
+def compared(stage: Stage, documents: list[Document]) -> list[Document | Dropped]:
+    return list(stage.over(documents, map(stage.sketch, documents)))
+
+
 def over(stage: Stage, texts: Sequence[str]) -> list[str | None]:
     """The text of each document that is left, and None for the others."""
-    found = stage.over([document(text) for text in texts])
+    found = compared(stage, [document(text) for text in texts])
     return [None if isinstance(each, Dropped) else each.texts[0] for each in found]
 
 
@@ -94,7 +98,15 @@ def test_exact_duplicates_keep_the_first() -> None:
     assert over(ExactDuplicates(), ["a b", "A  b", "a b"]) == ["a b", "A  b", None]
     assert over(ExactDuplicates(ignore="case_and_space"), ["a b", "A  b\n", "c"]) == ["a b", None, "c"]
     labels = [document("a", label="x"), document("a", label="y"), document("a", label="x")]
-    assert [isinstance(each, Dropped) for each in ExactDuplicates().over(labels)] == [False, False, True]
+    assert [isinstance(each, Dropped) for each in compared(ExactDuplicates(), labels)] == [False, False, True]
+
+
+def test_exact_duplicates_are_found_wherever_blocks_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = random.Random(0).choices("abcdefghijklmnop", k=60)
+    expected = [text if text not in texts[:at] else None for at, text in enumerate(texts)]
+    for block in (1, 2, 3, 7, 100):
+        monkeypatch.setattr("blueprint_registry.stage.exact_duplicates._BLOCK", block)
+        assert over(ExactDuplicates(), texts) == expected
 
 
 def prose(seed: int, words: int = 200) -> list[str]:
@@ -118,7 +130,7 @@ def test_near_duplicates_are_those_that_share_most_runs_of_words() -> None:
 def test_near_duplicates_may_all_stay_in_one_group() -> None:
     one = prose(1)
     given = [document(" ".join(prose(2))), document(" ".join(one)), document(changed(one, 190))]
-    found = [each for each in NearDuplicates(keep="all").over(given) if not isinstance(each, Dropped)]
+    found = [each for each in compared(NearDuplicates(keep="all"), given) if not isinstance(each, Dropped)]
     assert [each.texts for each in found] == [each.texts for each in given]
     assert found[0].group is None
     assert found[1].group == found[2].group is not None

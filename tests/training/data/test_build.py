@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from blueprint.training.data import DataError, build
-from blueprint.training.data.build import cache_folder
+from blueprint.training.data import DataError, build, pool
+from blueprint.training.data.cache import cache_folder
+from blueprint.training.data.encoder import Classes, Labelled, Pairs, Scored, joined
 
 FORK = multiprocessing.get_context("fork")
 
@@ -76,6 +77,24 @@ def test_the_key_covers_content_and_settings(make, documents, tokens, byte_token
         case _:
             settings = {change: 0.5 if change == "validation" else 7}
     assert make(changed, tokenizer, **settings).key != tokens.key
+
+
+@pytest.mark.parametrize("form", ["texts", "pairs", "labelled", "scored"])
+def test_files_are_the_same_on_any_number_of_cores(make, invent, byte_tokenizer, tmp_path, monkeypatch, form) -> None:
+    monkeypatch.setattr("blueprint.training.data.build._BATCH", 300)
+    monkeypatch.setattr(pool, "_START", 0.0)
+    monkeypatch.setattr(pool, "_WAY", 0.0)
+    tokenizer, classes = byte_tokenizer(), Classes(["0", "1"])
+    encoders = {"texts": tokenizer, "pairs": Pairs(tokenizer), "scored": Scored(tokenizer)}
+    encoder = (encoders | {"labelled": Labelled(tokenizer, classes)})[form]
+    documents = invent(60)
+    if form != "texts":
+        documents = [(name, joined((text, str(number % 2)))) for number, (name, text) in enumerate(documents) if text]
+    found = []
+    for cores in (1, 2, 3):
+        monkeypatch.setattr(pool, "available", lambda cores=cores: cores)
+        found.append(content(make(documents, encoder, cache=tmp_path / str(cores)).folder))
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_builder_killed_at_any_moment_leaves_nothing_that_is_used(make, invent, byte_tokenizer, tmp_path) -> None:
@@ -208,7 +227,7 @@ def test_half_a_surrogate_pair_is_named(make) -> None:
 
 def test_a_cache_that_cannot_be_written_is_named(make, documents, tmp_path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(DataError, match=rf"cannot write .* to {tmp_path}/file/cache .*; set BLUEPRINT_CACHE"):
+    with pytest.raises(DataError, match=rf"cannot write to {tmp_path}/file/cache .*; set BLUEPRINT_CACHE"):
         make(documents, cache=tmp_path / "file" / "cache")
 
 

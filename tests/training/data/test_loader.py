@@ -161,7 +161,7 @@ def test_a_worker_is_not_in_its_parents_process_group(shuffled) -> None:
     reading = loader(shuffled, batch_size=6, workers=1, context="fork")
     batches = iter(reading)
     first = next(batches)
-    (worker,) = batches._workers
+    (worker,) = reading._iterator._workers
     assert os.getpgid(worker.pid) == worker.pid != os.getpgid(0)
     os.kill(worker.pid, signal.SIGINT)
     assert same([first, *batches], loader(shuffled, batch_size=6))

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -134,8 +138,9 @@ def test_what_was_broken_off_goes_on_after_the_last_leg_that_is_done(
 def test_the_result_is_the_same_on_any_number_of_cores(
     make: Callable[..., Prepared], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    module = "blueprint.training.data.prepare"
-    monkeypatch.setattr(f"{module}._BATCH", 200)
+    monkeypatch.setattr("blueprint.training.data.prepare._BATCH", 200)
+    monkeypatch.setattr(pool, "_START", 0.0)
+    monkeypatch.setattr(pool, "_WAY", 0.0)
     said = ("unicode", LENGTH, "exact_duplicates", DROPOUT, CHUNK)
     found = []
     for cores in (1, 2):
@@ -145,7 +150,9 @@ def test_the_result_is_the_same_on_any_number_of_cores(
     assert found[0] == found[1]
 
 
-def test_a_pool_gives_results_in_order_and_holds_few_inputs() -> None:
+def test_a_pool_gives_results_in_order_and_holds_few_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_START", 0.0)
+    monkeypatch.setattr(pool, "_WAY", 0.0)
     taken: list[int] = []
 
     def inputs() -> Iterator[tuple[int]]:
@@ -153,14 +160,54 @@ def test_a_pool_gives_results_in_order_and_holds_few_inputs() -> None:
             taken.append(number)
             yield (number,)
 
-    results = pool.in_order(_squared, inputs(), cores=2, alone=3)
-    for number, result in enumerate(results):
+    processes = set()
+    # A function that cannot be pickled will do.
+    for number, (result, process) in enumerate(pool.in_order(lambda n: (n**2, os.getpid()), inputs(), cores=2)):
         assert result == number**2
         assert len(taken) <= number + 7
+        processes.add(process)
+    assert len(processes) > 1
 
 
-def _squared(number: int) -> int:
-    return number**2
+def test_little_work_and_quick_work_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    monkeypatch.setattr("time.perf_counter", lambda: next(clock) * 0.009)
+    assert set(pool.in_order(lambda _: os.getpid(), iter([(0,)] * 50), cores=2)) == {os.getpid()}
+
+
+def test_a_process_that_is_ended_from_outside_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "_START", 0.0)
+    monkeypatch.setattr(pool, "_WAY", 0.0)
+    here = os.getpid()
+
+    def fall(number: int) -> int:
+        if os.getpid() != here and number == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return number
+
+    with pytest.raises(DataError, match="ended from outside, for lack of memory perhaps; what is done is kept"):
+        list(pool.in_order(fall, iter([(number,) for number in range(20)]), cores=2))
+
+
+def test_a_library_with_threads_is_not_warned_of(tmp_path: Path) -> None:
+    """The tokenizers library has threads once it has worked, and says so in every process that is forked then."""
+    script = """
+import os, sys, tokenizers
+from blueprint.training.data import pool
+made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"a": 0, "?": 1}, "?"))
+made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+work = lambda text: (os.getpid(), [each.ids for each in made.encode_batch([text] * 9)])
+pool._START = pool._WAY = 0.0
+found = list(pool.in_order(work, iter([("a b a",)] * 9), cores=2))
+assert len({process for process, _ in found}) > 1
+assert all(ids == [[0, 1, 0]] * 9 for _, ids in found)
+assert "TOKENIZERS_PARALLELISM" not in os.environ
+"""
+    env = {name: value for name, value in os.environ.items() if name != "TOKENIZERS_PARALLELISM"}
+    command = [sys.executable, "-W", "error", "-c", script]
+    env["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_no_document_left_is_an_error_that_says_which_stage_took_them(make: Callable[..., Prepared]) -> None:
