@@ -6,7 +6,7 @@ They are spoken of as `blueprint.kinds`, beside the parts of models.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 
 class Objective(Component, kind="objective"):
     """What is minimised. Object: `(model, batch) -> (loss, metrics)`, loss a mean in nats, of which `metrics` has the
-    plain cross-entropy (`loss`) and what it is a mean over (`tokens`: how many predictions); no module.
+    plain cross-entropy (`loss`) and what it is a mean over (`tokens`: how many predictions); no module. The site's
+    `extra` says how many `classes` the model's head tells apart, where it does.
 
-    One that reads logits of whole sequences has the trait `pooled`, as the heads that give them; one whose targets are
-    tokens that the model must not see has the trait `next_token`; one that predicts tokens of running text as they
-    stand there has `running`, and one that predicts all of them `every_token`. An object may offer `scores()`,
-    torchmetrics by name: held-out batches then have `predicted` among their metrics, of the shape of the batch's
-    labels.
+    One that reads logits of whole sequences has the trait `pooled`, as the heads that give them, one that reads classes
+    of tokens `tags`, as those; one whose labels are classes has the trait `labels`, and `several` where a sample may
+    have any number of them; one whose targets are tokens that the model must not see has the trait `next_token`; one
+    that predicts tokens of running text as they stand there has `running`, and one that predicts all of them
+    `every_token`. An object may offer `scores()`, torchmetrics by name: held-out batches then have `predicted` among
+    their metrics, of the shape of the batch's labels.
     """
 
     formulas: ClassVar[bool] = False
@@ -155,6 +157,15 @@ class Tokenizer(Component, kind="tokenizer"):
         """The ids of a whole text as it is learned from, without its end: with what a template puts around it."""
         return self.encode(text)
 
+    def words(self, words: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The ids of a document of words with a space between each two, and the number of the word that each is of,
+        from 0: -1 for what is of none. One that cuts no text at spaces but writes across them says otherwise."""
+        import numpy as np
+
+        parts = [np.asarray(self.encode(f" {word}" if number else word)) for number, word in enumerate(words)]
+        numbers = [np.full(len(part), number) for number, part in enumerate(parts)]
+        return np.concatenate(parts), np.concatenate(numbers)
+
     def prompt(self, text: str) -> np.ndarray[Any, Any]:
         """The ids of a text that is to be gone on with: with what a template puts before it."""
         return self.encode(text)
@@ -187,8 +198,8 @@ class DataSource(Component, kind="source"):
         """Every document as (name, content), in an order that is always the same.
 
         The content is what `gives` says: `text`, a str; `pairs`, (source, target), two of them; `labelled`,
-        (text, label); `scored`, (text, number), the number as it is written; `images`, (pixels, label), the pixels as
-        bytes in the order channel, row, column.
+        (text, label); `multi_labelled`, (text, labels); `tagged`, (words, labels), as many; `scored`, (text, number),
+        the number as it is written; `images`, (pixels, label), the pixels as bytes in the order channel, row, column.
         """
         raise TypeError(f"source `{self.spec_name}` gives no documents")
 
@@ -226,7 +237,7 @@ class Stage(Component, kind="stage"):
     beside: ClassVar[dict[str, Any]] = {"data.source": "stdlib"}
 
     #: The kinds of samples (`DataSource.gives`) it works on.
-    takes: ClassVar[frozenset[str]] = frozenset({"text", "pairs", "labelled", "scored"})
+    takes: ClassVar[frozenset[str]] = frozenset({"text", "pairs", "labelled", "multi_labelled", "scored"})
     #: Whether it makes several documents of one, which then are a group.
     divides: ClassVar[bool] = False
 

@@ -80,7 +80,7 @@ def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss
         _retype(model, dtypes)
         freeze(model, spec)
         recompute(model, spec.recompute)
-        inputs = trial_batch(plan, batch, length)
+        inputs = trial_batch(plan, batch, length, objective=spec.objective)
         with Ledger(model) as ledger:
             with computing(spec.trainer.precision), few_chunks():
                 loss, _ = objective(model, inputs)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from blueprint.plan import Plan
+from blueprint.schema.model import TOLD
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,8 @@ def continues(model: nn.Module) -> None:
     """Raise ValueError for a model that continues no text."""
     plan = _plan(model)
     if plan is not None and not plan.model.generates:
-        what = "its head gives one output for a whole sequence" if plan.model.pooled else "it reads whole sequences"
+        told = plan.model.tells
+        what = "it reads whole sequences" if told is None else f"its head gives {TOLD[told]}"
         raise ValueError(f"this {plan.model.spec_name} does not continue text: {what}")
 
 

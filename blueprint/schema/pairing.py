@@ -8,7 +8,7 @@ from blueprint.component import Fault, Faults, Section, rule
 from blueprint.kinds import Objective, Tokenizer
 from blueprint.registry import members
 from blueprint.schema.data import IMAGES, PAIRS, Data
-from blueprint.schema.model import Model
+from blueprint.schema.model import TOLD, Model, told_by
 
 
 class Pairing(Section):
@@ -39,12 +39,13 @@ class Pairing(Section):
                 f"not {model.spec_name}",
                 "objective",
             )
-        if model.pooled != ("pooled" in objective.traits):
-            given, wanted = ("a whole sequence", "every token")[:: 1 if model.pooled else -1]
+        wanted, given = told_by(objective.traits), model.tells
+        if wanted != given:
+            said, found = (TOLD.get(each or "", "an output for every token") for each in (wanted, given))
             return Fault(
-                f"objective `{objective.spec_name}` needs an output for {wanted}, "
-                f"the model's head gives one for {given}",
+                f"objective `{objective.spec_name}` needs {said}, the model's head gives {found}",
                 "objective",
+                "say `head: {type: token_classification, labels: …}` in `model`" if wanted == "tags" else None,
             )
         return None
 
@@ -96,6 +97,8 @@ class Pairing(Section):
 
     @rule("objective", "model", "data")
     def _labels_fit(objective: Objective | None, model: Model, data: Data | None) -> Faults:
+        if objective is not None and told_by(objective.traits) != model.tells:
+            return None  # told already
         most = getattr(getattr(model, "head", None), "classes", None)
         if objective is not None and most is None and "labels" in objective.traits:
             return Fault(

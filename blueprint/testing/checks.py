@@ -306,7 +306,8 @@ def _loss_is_finite_and_teaches_every_parameter(case: Case) -> None:
 
     model = copy.deepcopy(case.model).train()
     objective = trial_loss(case.spec, case.spec.model.site())
-    batch = trial_batch(model.plan, 2, LENGTH, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    batch = trial_batch(model.plan, 2, LENGTH, objective=case.spec.objective, generator=generator)
     loss, _ = objective(model, batch)
     loss.backward()
     assert loss.isfinite()

@@ -102,7 +102,7 @@ class Whole:
 
     def ids(self, data: bytes) -> NDArray[Any]:
         """The ids of the text."""
-        return _whole(self.tokenizer, data.decode())
+        return whole(self.tokenizer, data.decode())
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Labelled:
     def ids(self, data: bytes) -> NDArray[Any]:
         """The label's number and the ids of the text."""
         text, label = (part.decode() for part in split(data))
-        return np.concatenate([[self.classes.number(label)], _whole(self.tokenizer, text)]).astype(np.int64)
+        return np.concatenate([[self.classes.number(label)], whole(self.tokenizer, text)]).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class Scored:
     def ids(self, data: bytes) -> NDArray[Any]:
         """The bytes of the number, as a little-endian double, and the ids of the text."""
         text, number = (part.decode() for part in split(data))
-        return np.concatenate([list(struct.pack("<d", float(number))), _whole(self.tokenizer, text)]).astype(np.int64)
+        return np.concatenate([list(struct.pack("<d", float(number))), whole(self.tokenizer, text)]).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ class Pixels:
         return np.concatenate([[self.classes.number(label.decode())], values]).astype(np.int64)
 
 
-def _whole(tokenizer: Any, text: str) -> NDArray[Any]:
+def whole(tokenizer: Any, text: str) -> NDArray[Any]:
     """The ids of a text that is a document: within the tokenizer's template, where it has one."""
     ids: NDArray[Any] = getattr(tokenizer, "document", tokenizer.encode)(text)
     return ids
