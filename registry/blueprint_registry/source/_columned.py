@@ -15,7 +15,7 @@ _PARTING = "-DOCSTART-"
 def sentences(path: Path, name: str, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
     """(its first line, from 1, a tuple of the words' fields for each of `columns`, or what is wrong) of every sentence.
 
-    Fields are parted by tabs where the first word's line has one, else by white space; then lines that begin with `#`
+    Fields are parted by tabs where the first word's line has one, else by spaces; then lines that begin with `#`
     and have no tab are comments. Raises ValueError, naming the file, for a column that goes by a name.
     """
     for column in columns:
@@ -34,7 +34,7 @@ def sentences(path: Path, name: str, columns: Sequence[Column]) -> Iterator[tupl
                 continue
             if tabs and said.startswith("#") and "\t" not in said:
                 continue
-            row = said.split("\t") if tabs else said.split()
+            row = said.split("\t") if tabs else [field for field in said.split(" ") if field]
             if row[0] == _PARTING:
                 continue
             width, begun = width or len(row), begun if rows else line

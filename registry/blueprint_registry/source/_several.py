@@ -8,10 +8,11 @@ from blueprint_registry.source._formats import Malformed, text
 
 
 def listed(value: Any, separator: str | None = None) -> tuple[str, ...]:
-    """The texts of a list, or those between the separators of one text (None: between white space), spaces around them
-    aside; none of them is empty. Raises `Malformed`."""
+    """The texts of a list, or those between the separators of one text, spaces around them aside (None: those between
+    spaces); none of them is empty. Raises `Malformed`."""
     if isinstance(value, str):
-        value = [part.strip() for part in text(value).split(separator)] if value.strip() else []
+        parts = text(value).split(separator or " ") if value.strip() else []
+        value = [part for part in parts if part] if separator is None else [part.strip() for part in parts]
     if not isinstance(value, list | tuple):
         raise Malformed(f"holds no list ({type(value).__name__})")
     found = []
