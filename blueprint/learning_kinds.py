@@ -29,7 +29,9 @@ class Objective(Component, kind="objective"):
     have any number of them; one whose targets are tokens that the model must not see has the trait `next_token`; one
     that predicts tokens of running text as they stand there has `running`, and one that predicts all of them
     `every_token`. An object may offer `scores()`, torchmetrics by name: held-out batches then have `predicted` among
-    their metrics, of the shape of the batch's labels.
+    their metrics, of the shape of the batch's labels, or `told`, what each score is updated with, by its name. Of
+    held-out batches `loss` and `tokens` may be vectors, of parts whose means add up; an object of such parts has a
+    `share`, which a training sets to what weighs the mean of so many predictions among those of other processes.
     """
 
     formulas: ClassVar[bool] = False

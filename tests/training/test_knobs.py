@@ -43,6 +43,8 @@ WRITER = "model.type=encoder_decoder model.d_model=32 model.layers=1 model.max_l
 NOISY, CORRUPT = f"{WRITER} objective=denoising", f"{WRITER} objective=span_corruption"
 NOISE, SPANS = f"{NOISY} tokenizer.mask=true", f"{CORRUPT} tokenizer.sentinels=12"
 FILL = "objective=fill_in_the_middle tokenizer.sentinels=3"
+SUMMED = "objective.type=sum objective.objectives.a=causal"
+SUMMED += " objective.objectives.b.type=causal objective.objectives.b.z_loss=0.1"
 FILE = f"tokenizer=file tokenizer.path={LETTERS}"
 T5 = f"tokenizer=file tokenizer.path={Path(__file__).with_name('sentinels.json')}"
 
@@ -113,6 +115,8 @@ RUNS = {
     "objective.token_classification.token": f"objective.token=last | {TAGGED}",
     "objective.token_classification.label_smoothing": f"objective.label_smoothing=0.1 | {TAGGED}",
     "objective.multi_label.positive_weight": f"objective.positive_weight=3 | {SEVERAL}",
+    "objective.sum.objectives": f"objective.objectives.b.z_loss=0.2 | {SUMMED}",
+    "objective.sum.weights": f'objective.weights={{"a":1,"b":2}} | {SUMMED}',
     "objective.regression.error": f"objective.error=absolute | {SCORED}",
     "objective.contrastive.temperature": f"objective.temperature=1 | {ENCODER} {VECTORS}",
     "tokenizer.byte.mask": "tokenizer.mask=true",
