@@ -34,10 +34,18 @@ class Pairing(Section):
         if objective is None:
             return None
         if objective.models and model.spec_name not in objective.models:
+            alike = [
+                f"`{each.spec_name}`"
+                for each in members("objective")
+                if model.spec_name in getattr(each, "models", ())
+                and objective.samples & getattr(each, "samples", set())
+                if told_by(each.traits) == model.tells
+            ]
             return Fault(
                 f"objective `{objective.spec_name}` trains models of type {', '.join(sorted(objective.models))}, "
                 f"not {model.spec_name}",
                 "objective",
+                f"say {' or '.join(alike)}" if alike else None,
             )
         wanted, given = told_by(objective.traits), model.tells
         if wanted != given:

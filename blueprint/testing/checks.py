@@ -12,6 +12,7 @@ from typing import Any
 from blueprint.describe import descriptions
 from blueprint.diagnosis import SpecError
 from blueprint.testing.data_checks import documents_become_the_same_again, learns_the_same_twice, text_comes_back
+from blueprint.testing.prefix_checks import a_prefix_is_seen_both_ways
 from blueprint.testing.tiny import LENGTH, TINY, Case, place, stacks
 
 Check = Callable[[Case], None]
@@ -328,6 +329,7 @@ MODEL: tuple[Check, ...] = (
     _state_dict_copy_and_meta,
     _same_seed_same_weights,
     _runs_in_bfloat16,
+    a_prefix_is_seen_both_ways,
 )
 #: What kinds promise that are not just any part of the model.
 CHECKS: dict[str, tuple[Check, ...]] = {

@@ -105,6 +105,8 @@ RUNS = {
     "objective.prefix.start": f"objective.start=pad | {WRITER} objective=prefix {FILE}",
     "objective.prefix.label_smoothing": f"objective.label_smoothing=0.1 | {WRITER} objective=prefix",
     "objective.prefix.z_loss": f"objective.z_loss=0.1 | {WRITER} objective=prefix",
+    "objective.prefix_lm.label_smoothing": "objective.label_smoothing=0.1 | objective=prefix_lm",
+    "objective.prefix_lm.z_loss": "objective.z_loss=0.1 | objective=prefix_lm",
     "objective.fill_in_the_middle.rate": f"objective.rate=1 | {FILL}",
     "objective.fill_in_the_middle.spm": f"objective.spm=1 | {FILL}",
     "objective.fill_in_the_middle.label_smoothing": f"objective.label_smoothing=0.1 | {FILL}",
