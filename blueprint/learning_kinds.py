@@ -28,7 +28,7 @@ class Objective(Component, kind="objective"):
     of tokens `tags`, as those; one whose labels are classes has the trait `labels`, and `several` where a sample may
     have any number of them; one whose targets are tokens that the model must not see has the trait `next_token`; one
     that predicts tokens of running text as they stand there has `running`, and one that predicts all of them
-    `every_token`; one by which a decoder learns to see prompts both ways has `prefix`.
+    `every_token`; one by which a decoder learns to see prompts both ways has `prefixes`.
 
     An object may offer `scores()`, torchmetrics by name: held-out batches then have `predicted` among their metrics, of
     the shape of the batch's labels, or `told`, what each score is updated with, by its name. Of held-out batches `loss`

@@ -96,7 +96,7 @@ def known_start(spec: Any) -> int | None:
 def prefixes(model: nn.Module, ids_BT: Tensor, keep_BT: Tensor | None) -> Tensor | None:
     """The lengths of prompts (B,), which are prefixes where the model learned to see them both ways; else None."""
     objective = getattr(getattr(model, "spec", None), "objective", None)
-    if objective is None or "prefix" not in objective.traits:
+    if objective is None or "prefixes" not in objective.traits:
         return None
     return torch.full_like(ids_BT[:, 0], ids_BT.shape[1]) if keep_BT is None else keep_BT.sum(1)
 

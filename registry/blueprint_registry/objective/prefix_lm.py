@@ -23,7 +23,7 @@ class PrefixLm(Predicting):
     trained so reads prompts as prefixes when it writes.
     """
 
-    traits: ClassVar[frozenset[str]] = frozenset({"next_token", "running", "prefix"})
+    traits: ClassVar[frozenset[str]] = frozenset({"next_token", "running", "prefixes"})
     models: ClassVar[frozenset[str]] = frozenset({"decoder"})
 
     def change(self, tokenizer: Tokenizer) -> "Prefixing":

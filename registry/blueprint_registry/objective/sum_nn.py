@@ -1,4 +1,4 @@
-"""Several objectives at once. Shapes: `P` parts."""
+"""Several objectives at once. Shapes: `P` parts, `B` batch."""
 
 from __future__ import annotations
 

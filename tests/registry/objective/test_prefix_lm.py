@@ -1,4 +1,4 @@
-"""Prefix language modelling by a decoder alone: a text parted anywhere, the first part read both ways, the rest told."""
+"""Prefix language modelling by a decoder alone: a text parted anywhere, the first part a prefix, the rest told."""
 
 from __future__ import annotations
 
