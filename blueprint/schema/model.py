@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+from blueprint.arithmetic import ArithmeticFault
 from blueprint.component import Component, Fault, Faults, Site, register, rule, slot
 from blueprint.kinds import Embedding, Head, Init
 from blueprint.schema.embedded import Embedded, Worded
@@ -124,7 +125,10 @@ class OneStack(Embedded, Worded, Model):
     def site(self) -> Site:
         """The site of the stack, which tells how many classes the head tells apart, where it does."""
         at = super().site()
-        classes = self.head.evaluated(at).classes
+        try:
+            classes = self.head.evaluated(at).classes
+        except ArithmeticFault:
+            return at  # told where it is said
         return at if classes is None else replace(at, extra={"classes": classes})
 
     def stacks(self) -> Mapping[str, Depth]:

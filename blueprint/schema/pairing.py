@@ -107,7 +107,7 @@ class Pairing(Section):
     def _labels_fit(objective: Objective | None, model: Model, data: Data | None) -> Faults:
         if objective is not None and told_by(objective.traits) != model.tells:
             return None  # told already
-        most = getattr(getattr(model, "head", None), "classes", None)
+        most = model.site().extra.get("classes")
         if objective is not None and most is None and "labels" in objective.traits:
             return Fault(
                 f"objective `{objective.spec_name}` needs a head that tells classes apart",

@@ -122,7 +122,7 @@ class _Classified(Form):
     @property
     def outputs(self) -> int | None:
         """How many classes the model's head tells apart, where it does."""
-        found: int | None = getattr(getattr(self.spec.model, "head", None), "classes", None)
+        found: int | None = self.spec.model.site().extra.get("classes")
         return found
 
     @cached_property

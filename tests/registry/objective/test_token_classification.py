@@ -137,12 +137,14 @@ def test_either_kind_of_model_learns_to_tag(kind: str, tmp_path: Path) -> None:
         ((DATA, "objective: causal"), "needs an output for every token", 10),
         (("type: tagged", "type: labelled"), "reads tagged", 10),
         (("path: PATH", "path: PATH, labels: [a, b, c, d]"), "the model's head tells 3 apart", 8),
+        (("labels: 3}", "labels: d_model / 16}\nname: NAMES"), "3 labels, but the model's head tells 2 apart", 8),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anything_runs(
     change: tuple[str, str], message: str, line: int
 ) -> None:
     said = SPEC.replace("TOKEN", "first").replace(*change).replace("type: encoder", "type: decoder")
+    said = said.replace("PATH", "a.txt, labels: [a, b, c]" if "NAMES" in said else "a.txt")
     with pytest.raises(bp.SpecError, match=message) as refused:
         bp.loads(said)
     (problem,) = refused.value.problems
