@@ -128,7 +128,7 @@ def prove(spec: Spec, tried: Plan, model: nn.Module, ran: str) -> Proof:
     site = tried.site
     length = min(_TOKENS, site.max_length or _TOKENS)
     generator = torch.Generator().manual_seed(spec.seed)
-    batch = trial_batch(tried, 2, length, generator=generator)
+    batch = trial_batch(tried, 2, length, objective=spec.objective, generator=generator)
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)
         loss, _ = trial_loss(spec, site)(model.train(), batch)

@@ -247,7 +247,7 @@ class Head(Component, kind="head"):
     """Hidden states to the output. Module: `(x_BTD, table_VD or None, flow or None) -> logits`; `tie` uses the
     embedding's table. Logits are those of every token, or of the whole sequence (B, labels) where the head has the
     trait `pooled`; such a head reads of the flow which tokens are padding (no flow: none is). One whose logits are over
-    the vocabulary has the trait `vocabulary`.
+    the vocabulary has the trait `vocabulary`, one that gives every token's logits over classes `tags`.
     """
 
     float32_role: ClassVar[str | None] = "head"

@@ -21,13 +21,19 @@ if TYPE_CHECKING:
 
 class Objective(Component, kind="objective"):
     """What is minimised. Object: `(model, batch) -> (loss, metrics)`, loss a mean in nats, of which `metrics` has the
-    plain cross-entropy (`loss`) and what it is a mean over (`tokens`: how many predictions); no module.
+    plain cross-entropy (`loss`) and what it is a mean over (`tokens`: how many predictions); no module. The site's
+    `extra` says how many `classes` the model's head tells apart, where it does.
 
-    One that reads logits of whole sequences has the trait `pooled`, as the heads that give them; one whose targets are
-    tokens that the model must not see has the trait `next_token`; one that predicts tokens of running text as they
-    stand there has `running`, and one that predicts all of them `every_token`. An object may offer `scores()`,
-    torchmetrics by name: held-out batches then have `predicted` among their metrics, of the shape of the batch's
-    labels.
+    One that reads logits of whole sequences has the trait `pooled`, as the heads that give them, one that reads classes
+    of tokens `tags`, as those; one whose labels are classes has the trait `labels`, and `several` where a sample may
+    have any number of them; one whose targets are tokens that the model must not see has the trait `next_token`; one
+    that predicts tokens of running text as they stand there has `running`, and one that predicts all of them
+    `every_token`; one by which a decoder learns to see prompts both ways has `prefixes`.
+
+    An object may offer `scores()`, torchmetrics by name: held-out batches then have `predicted` among their metrics, of
+    the shape of the batch's labels, or `told`, what each score is updated with, by its name. Of held-out batches `loss`
+    and `tokens` may be vectors, of parts whose means add up; an object of such parts has a `share`, which a training
+    sets to what weighs the mean of so many predictions among those of other processes.
     """
 
     formulas: ClassVar[bool] = False
@@ -163,6 +169,15 @@ class Tokenizer(Component, kind="tokenizer"):
         """What `document` gives for each of many texts."""
         return [self.document(text) for text in texts]
 
+    def words(self, words: Sequence[str]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The ids of a document of words with a space between each two, and the number of the word that each is of,
+        from 0: -1 for what is of none. One that cuts no text at spaces but writes across them says otherwise."""
+        import numpy as np
+
+        parts = [np.asarray(self.encode(f" {word}" if number else word)) for number, word in enumerate(words)]
+        numbers = [np.full(len(part), number) for number, part in enumerate(parts)]
+        return np.concatenate(parts), np.concatenate(numbers)
+
     def prompt(self, text: str) -> np.ndarray[Any, Any]:
         """The ids of a text that is to be gone on with: with what a template puts before it."""
         return self.encode(text)
@@ -195,8 +210,8 @@ class DataSource(Component, kind="source"):
         """Every document as (name, content), in an order that is always the same.
 
         The content is what `gives` says: `text`, a str; `pairs`, (source, target), two of them; `labelled`,
-        (text, label); `scored`, (text, number), the number as it is written; `images`, (pixels, label), the pixels as
-        bytes in the order channel, row, column.
+        (text, label); `multi_labelled`, (text, labels); `tagged`, (words, labels), as many; `scored`, (text, number),
+        the number as it is written; `images`, (pixels, label), the pixels as bytes in the order channel, row, column.
         """
         raise TypeError(f"source `{self.spec_name}` gives no documents")
 
@@ -234,7 +249,7 @@ class Stage(Component, kind="stage"):
     beside: ClassVar[dict[str, Any]] = {"data.source": "stdlib"}
 
     #: The kinds of samples (`DataSource.gives`) it works on.
-    takes: ClassVar[frozenset[str]] = frozenset({"text", "pairs", "labelled", "scored"})
+    takes: ClassVar[frozenset[str]] = frozenset({"text", "pairs", "labelled", "multi_labelled", "scored"})
     #: Whether it makes several documents of one, which then are a group.
     divides: ClassVar[bool] = False
 

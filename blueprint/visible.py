@@ -21,14 +21,16 @@ class Visible:
     """The keys a query may see, as a function of the places of both in their sequence.
 
     A query at place i sees the key at place j where `i - j <= back`, `j - i <= ahead`, both lie in one document
-    (`same_segment`) and every predicate of `tests` holds. Padding is not a mask: attention itself leaves it out.
-    Raises ValueError on a negative bound.
+    (`same_segment`) and every predicate of `tests` holds. With `prefix` the place j must also be no further than the
+    query reaches, which the flow says. Padding is not a mask: attention itself leaves it out. Raises ValueError on a
+    negative bound.
     """
 
     back: int | None = None
     ahead: int | None = None
     same_segment: bool = False
     tests: tuple[Predicate, ...] = ()
+    prefix: bool = False
 
     def __post_init__(self) -> None:
         for name, bound in (("back", self.back), ("ahead", self.ahead)):
@@ -43,7 +45,12 @@ class Visible:
             _least(self.ahead, other.ahead),
             self.same_segment or other.same_segment,
             self.tests + extra,
+            self.prefix or other.prefix,
         )
+
+    def prefixed(self) -> Visible:
+        """The mask where the tokens of a prefix see each other both ways: as far ahead as back."""
+        return replace(self, ahead=self.back, prefix=True)
 
     def within(self, length: int) -> Visible:
         """The same mask without the bounds that no sequence of `length` tokens reaches."""
@@ -116,6 +123,7 @@ class Visible:
             words += [f"{self.back} back"] if self.back is not None else []
             words += [f"{self.ahead} ahead"] if self.ahead else []
         words += ["one document"] if self.same_segment else []
+        words += ["the prefix both ways"] if self.prefix else []
         named = [test.describe() for test in self.tests if hasattr(test, "describe")]
         other = len(self.tests) - len(named)
         words += [*named, f"{other} test" + "s" * (other > 1)] if other else named

@@ -153,6 +153,7 @@ def test_the_engine_names_no_component() -> None:
                     "head",
                     "normal",
                     "layer",
+                    "sum",
                 }
                 assert not both, f"{path}:{node.lineno} compares with {both}"
 

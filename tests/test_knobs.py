@@ -63,6 +63,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "disentangled": {"buckets": 8, "max_distance": 10},
     "shaw": {"back": 4},
     "classification.dense_bias": {"labels": 3, "activation": "tanh"},
+    "token_classification.dense_bias": {"labels": 3, "activation": "tanh"},
     "masked_language_model.width": {"tie": False},
     "tokens.project": {"width": 12, "token_types": 2, "norm": "layer"},
     "tokens.projection_bias": {"width": 12},

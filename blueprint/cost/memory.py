@@ -106,7 +106,7 @@ def step(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss, watch
         freeze(model, spec)
         recompute(model, spec.recompute)
         watch.divide(model)
-        inputs = trial_batch(plan, batch, length)
+        inputs = trial_batch(plan, batch, length, objective=spec.objective)
         with Ledger(model) as ledger:
             watch.follow(model, ledger)
             with computing(spec.trainer.precision), few_chunks():

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from blueprint.plan import Plan
+from blueprint.schema.model import TOLD
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Prompt:
     keep_BT: Tensor | None = None
     source_BS: Tensor | None = None
     source_keep_BS: Tensor | None = None
+    prefix_B: Tensor | None = None  # how many tokens of each row see each other both ways; None: each those before it
 
     @classmethod
     def of(
@@ -50,7 +52,8 @@ class Prompt:
                 raise ValueError(f"{said} is for a model that reads a source: this one goes on from input_ids")
             keep_BT = checked(model, input_ids, attention_mask)
             room(model, longest(input_ids, keep_BT) + new)
-            return cls(*right_aligned(input_ids.to(device), None if keep_BT is None else keep_BT.to(device)))
+            ids_BT, kept_BT = right_aligned(input_ids.to(device), None if keep_BT is None else keep_BT.to(device))
+            return cls(ids_BT, kept_BT, prefix_B=prefixes(model, ids_BT, kept_BT))
         keep_BS = checked(model, input_ids, attention_mask, "source")
         ids_BT = beginning(model, len(input_ids), start_id, decoder_input_ids)
         room(model, longest(input_ids, keep_BS), "encoder")
@@ -90,11 +93,20 @@ def known_start(spec: Any) -> int | None:
     return found
 
 
+def prefixes(model: nn.Module, ids_BT: Tensor, keep_BT: Tensor | None) -> Tensor | None:
+    """The lengths of prompts (B,), which are prefixes where the model learned to see them both ways; else None."""
+    objective = getattr(getattr(model, "spec", None), "objective", None)
+    if objective is None or "prefixes" not in objective.traits:
+        return None
+    return torch.full_like(ids_BT[:, 0], ids_BT.shape[1]) if keep_BT is None else keep_BT.sum(1)
+
+
 def continues(model: nn.Module) -> None:
     """Raise ValueError for a model that continues no text."""
     plan = _plan(model)
     if plan is not None and not plan.model.generates:
-        what = "its head gives one output for a whole sequence" if plan.model.pooled else "it reads whole sequences"
+        told = plan.model.tells
+        what = "it reads whole sequences" if told is None else f"its head gives {TOLD[told]}"
         raise ValueError(f"this {plan.model.spec_name} does not continue text: {what}")
 
 

@@ -28,21 +28,24 @@ def begin(model: Any, prompt: Prompt, count: int) -> tuple[Tensor, Following]:
 
     Raises ValueError where the model's weights have diverged.
     """
-    ids_BT, keep_BT = prompt.ids_BT, prompt.keep_BT
+    ids_BT, keep_BT, prefix_B = prompt.ids_BT, prompt.keep_BT, prompt.prefix_B
     memory = None if prompt.source_BS is None else model.encode(prompt.source_BS, prompt.source_keep_BS)[0]
     most = longest(ids_BT, keep_BT) + count
     state = model.new_state(len(ids_BT), most) if model.incremental else None
 
     def read(ids_BT: Tensor, keep_BT: Tensor | None) -> Tensor:
-        more = {} if state is None else {"state": state}
+        more: dict[str, Any] = {} if state is None else {"state": state}
         if prompt.source_BS is None:
+            more |= {} if prefix_B is None else {"prefix_length": prefix_B}
             return _last(model, model(ids_BT, keep_BT, logits=False, **more))
         given = {"decoder_input_ids": ids_BT, "decoder_attention_mask": keep_BT, "memory": memory}
         return _last(model, model(**given, logits=False, **more))
 
     def with_state(ids_B: Tensor, rows_B: Tensor | None = None) -> Tensor:
+        nonlocal prefix_B
         if rows_B is not None:
             state.reorder(rows_B)  # type: ignore[union-attr]
+            prefix_B = None if prefix_B is None else prefix_B[rows_B]
         return read(ids_B[:, None], None)
 
     def afresh(ids_B: Tensor, rows_B: Tensor | None = None) -> Tensor:
@@ -59,8 +62,9 @@ def begin(model: Any, prompt: Prompt, count: int) -> tuple[Tensor, Following]:
         return read(ids_BT, keep_BT)
 
     def take(ids_B: Tensor, rows_B: Tensor | None) -> None:
-        nonlocal ids_BT, keep_BT, memory
+        nonlocal ids_BT, keep_BT, memory, prefix_B
         if rows_B is not None:
+            prefix_B = None if prefix_B is None else prefix_B[rows_B]
             ids_BT, keep_BT = ids_BT[rows_B], None if keep_BT is None else keep_BT[rows_B]
             memory = None if memory is None else memory.reorder(rows_B)
         ids_BT = torch.cat((ids_BT, ids_B[:, None]), 1)

@@ -23,21 +23,26 @@ class DecoderModel(StackModel):
         pixel_values: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
+        prefix_length: Tensor | None = None,
         state: ModelState | None = None,
         logits: bool = True,
     ) -> Output:
         """Run ids (B, T) through the model.
 
         `attention_mask` (B, T) is 0 at padding, on whichever side; `token_type_ids` (B, T) are 0 where not said;
-        `segment_ids` (B, T) number the documents of a packed sample; `state` holds what earlier calls have seen.
-        `logits=False` stops at the hidden states. Raises TypeError for an input that a decoder does not take.
+        `segment_ids` (B, T) number the documents of a packed sample; the first `prefix_length` (B,) real tokens of each
+        row see each other both ways; `state` holds what earlier calls have seen. `logits=False` stops at the hidden
+        states. Raises TypeError for an input that a decoder does not take, ValueError for a prefix that is not read at
+        once, or where every token sees all anyway.
         """
         unused = {
             "decoder_input_ids": decoder_input_ids,
             "decoder_attention_mask": decoder_attention_mask,
         }
+        if prefix_length is not None and not self.plan.site.causal:
+            raise ValueError("with `causal: false` every token sees all: leave prefix_length out")
         said = (attention_mask, token_type_ids, position_ids, segment_ids, pixel_values)
-        return self.run(input_ids, *said, state, logits, unused)
+        return self.run(input_ids, *said, state, logits, unused, prefix_length)
 
     @property
     def incremental(self) -> bool:

@@ -150,6 +150,7 @@ class StackModel(Trunk, Headed):
         state: ModelState | None,
         logits: bool,
         unused: Mapping[str, Tensor | None],
+        prefix_length: Tensor | None = None,
     ) -> Output:
         """What `forward` of every model of one stack does; `unused` are the public face's inputs it does not take."""
         given = {
@@ -175,6 +176,7 @@ class StackModel(Trunk, Headed):
             seen=None if state is None else state.seen,
             token_type_ids=token_type_ids,
             input_ids=input_ids,
+            prefix_length=prefix_length,
         )
         if state is not None:
             state.check(flow)

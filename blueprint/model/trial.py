@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from blueprint.component import Site
+from blueprint.kinds import Objective
 from blueprint.model.inputs import given_of, sample_inputs, told_of
 from blueprint.ops import with_losses
 from blueprint.plan import Plan
@@ -31,19 +32,25 @@ def trial_batch(
     batch: int,
     length: int,
     *,
+    objective: Objective | None = None,
     device: torch.device | str = "cpu",
     generator: torch.Generator | None = None,
 ) -> dict[str, Tensor]:
-    """Inputs as `sample_inputs` gives them, with the labels that the plan's objectives take beside them.
+    """Inputs as `sample_inputs` gives them, with the labels that an objective for such a head takes beside them.
 
-    Labels are a class for each sequence (B,) where the head tells classes apart, else for every token (B, T) the next
+    Labels are a class for each sequence (B,) where the head tells classes of it apart, or yes or no to each (B, C)
+    where a sample may have several, a class for each token (B, T) where it tells those, else for every token the next
     of its row; a model that reads no ids and tells no classes apart has none.
     """
     inputs = sample_inputs(plan, batch, length, device=device, generator=generator)
     classes = getattr(getattr(plan.model, "head", None), "classes", None)
-    if classes is not None:
-        return {**inputs, "labels": (torch.arange(batch, device=device) % classes)}
     told = told_of(plan.model)
+    if classes is not None:
+        labels = inputs[told] if told is not None and plan.model.tells == "tags" else torch.arange(batch, device=device)
+        several = objective is not None and "several" in objective.traits
+        every = torch.arange(classes, device=device)
+        found = ((labels[:, None] + every) % 2).float() if several else labels % classes
+        return {**inputs, "labels": found}
     return inputs if told is None else {**inputs, "labels": inputs[told].roll(-1, 1)}
 
 

@@ -59,6 +59,8 @@ def attend(
     special = any(each is not None for each in (softcap, bias, content, values, sink_H, backend))
     if queries == 1 and keys.plain and not special and _sees_all(visible, keys, total):
         return dot_product(q_BHTE, keys.k_BGSE, keys.v_BGSV, None, False, scale, dropout)
+    if flow.reach_BT is not None and visible.ahead == 0:
+        visible = visible.prefixed()
     visible = _bounded(visible, keys, flow)
     padded = keys.fresh and flow.keep_BT is not None
     plain = keys.plain or (padded and visible.ahead == 0)
@@ -139,7 +141,8 @@ def _rows(flow: Flow, x_BN: Tensor) -> Tensor:
 
 
 def _queries(flow: Flow) -> Side:
-    return Side(_rows(flow, flow.order_BT), _rows(flow, flow.position_BT), flow.segment_BT)
+    order_BT, position_BT = _rows(flow, flow.order_BT), _rows(flow, flow.position_BT)
+    return Side(order_BT, position_BT, flow.segment_BT, reach=flow.reach_BT)
 
 
 def _keys(flow: Flow, keys: Keys) -> Side:
@@ -161,11 +164,12 @@ def _packed(work: Work, flow: Flow) -> Work:
         key = ("packed", causal)
         if key not in flow.memo:
             order_1T = torch.arange(flow.order_BT.shape[1], device=flow.order_BT.device)[None]
-            lines = (flow.position_BT, flow.segment_BT, None if causal else flow.keep_BT)
+            lines = (flow.position_BT, flow.segment_BT, None if causal else flow.keep_BT, flow.reach_BT)
             if pack_BT is not None:
                 lines = tuple(None if line is None else line.gather(1, pack_BT) for line in lines)  # type: ignore[assignment]
-            position, segment, keep = lines
-            flow.memo[key] = Side(order_1T, position, segment), Side(order_1T, position, segment, keep)
+            position, segment, keep, reach = lines
+            queries = Side(order_1T, position, segment, reach=reach)
+            flow.memo[key] = queries, Side(order_1T, position, segment, keep)
         both: tuple[Side, Side] = flow.memo[key]
         return both
 

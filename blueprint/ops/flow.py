@@ -44,6 +44,7 @@ class Flow:
     unpack_BT: Tensor | None = None  # and back again
     type_BT: Tensor | None = None  # which kind of token each is (BERT's sentences A and B); None: all are 0
     id_BT: Tensor | None = None  # the tokens' ids, for what looks for one of them; None: they have none
+    reach_BT: Tensor | None = None  # where a prefix is seen both ways: the order of the last token each may see
 
     @classmethod
     def of(
@@ -58,6 +59,7 @@ class Flow:
         *,
         token_type_ids: Tensor | None = None,
         input_ids: Tensor | None = None,
+        prefix_length: Tensor | None = None,
         shared: Mapping[str, Any] | None = None,
         memory: Any = None,
     ) -> Flow:
@@ -65,8 +67,9 @@ class Flow:
 
         `attention_mask` (B, T) is nonzero where a token is real and speaks of these tokens only; `seen` is the
         previous forward's `flow.seen` when states already hold tokens. Positions count kept tokens, restarting
-        with each document of `segment_ids` (B, T), unless `position_ids` says them.
-        Raises ValueError if a shape differs from (B, T).
+        with each document of `segment_ids` (B, T), unless `position_ids` says them. The first `prefix_length` (B,) kept
+        tokens of each row see each other both ways in a causal stack.
+        Raises ValueError if a shape differs from (B, T), or a prefix is not read at once.
         """
         each = {"attention_mask": attention_mask, "segment_ids": segment_ids, "token_type_ids": token_type_ids}
         for name, given in each.items():
@@ -108,6 +111,7 @@ class Flow:
             unpack_BT=packing[1],
             type_BT=token_type_ids,
             id_BT=input_ids,
+            reach_BT=None if prefix_length is None else _reach(order_BT, prefix_length, past, after, seen is not None),
         )
 
 
@@ -125,6 +129,22 @@ def _padding(attention_mask: Tensor | None) -> tuple[Tensor | None, bool]:
         return keep_BT, False
     right, every = torch.stack(((keep_BT[:, :-1] >= keep_BT[:, 1:]).all(), keep_BT.all())).tolist()
     return (None, False) if every else (keep_BT, right)
+
+
+def _reach(order_BT: Tensor, prefix_B: Tensor, past: int | Tensor, seen: int | Tensor, stored: bool) -> Tensor | None:
+    """The order of the last token that each may see; None where no prefix reaches beyond what was seen before."""
+    if prefix_B.shape != order_BT.shape[:1]:
+        raise ValueError(f"prefix_length has shape {tuple(prefix_B.shape)}, expected {tuple(order_BT.shape[:1])}")
+    if stored and readable(prefix_B):
+        begun, ended = (torch.as_tensor(each, device=prefix_B.device) for each in (past, seen))
+        if bool((begun >= prefix_B).all()):
+            return None
+        if bool(((begun > 0) & (begun < prefix_B)).any() or (ended < prefix_B).any()):
+            raise ValueError(
+                "a prefix is read at once, for its tokens see each other: these are some of it, or not all"
+            )
+    prefix_B1 = prefix_B[:, None]
+    return torch.where(order_BT < prefix_B1, prefix_B1 - 1, order_BT)
 
 
 def _packing(keep_BT: Tensor) -> tuple[Tensor, Tensor]:

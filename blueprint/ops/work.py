@@ -30,10 +30,11 @@ class Side:
     position: Tensor
     segment: Tensor | None = None
     keep: Tensor | None = None  # of keys only
+    reach: Tensor | None = None  # of queries only: the last place they see, where a prefix is seen both ways
 
     def cut(self, start: int, stop: int) -> Side:
         """The tokens start … stop - 1."""
-        lines = (self.order, self.position, self.segment, self.keep)
+        lines = (self.order, self.position, self.segment, self.keep, self.reach)
         return Side(*(None if line is None else line[:, start:stop] for line in lines))  # type: ignore[arg-type]
 
 
@@ -63,7 +64,7 @@ class Work:
         q, k = self.sides()
         if self.visible == Visible() and k.keep is None:
             return None
-        key = ("mask", self.visible, q.order, k.order, q.segment, k.segment, k.keep)
+        key = ("mask", self.visible, q.order, k.order, q.segment, k.segment, k.keep, q.reach)
         if key not in self.memo:
             self.memo[key] = mask_of(self.visible, q, k)
         mask_BTS: Tensor = self.memo[key]
@@ -105,6 +106,9 @@ def mask_of(visible: Visible, q: Side, k: Side) -> Tensor:
     mask_BTS: Tensor = visible.holds(q.order[:, :, None], k.order[:, None, :])
     if visible.same_segment and q.segment is not None and k.segment is not None:
         mask_BTS = mask_BTS & (q.segment[:, :, None] == k.segment[:, None, :])
+    if visible.prefix:
+        assert q.reach is not None, "the flow says how far a query reaches"
+        mask_BTS = mask_BTS & (k.order[:, None, :] <= q.reach[:, :, None])
     return mask_BTS if k.keep is None else mask_BTS & k.keep[:, None, :]
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
+from blueprint.arithmetic import ArithmeticFault
 from blueprint.component import Component, Fault, Faults, Site, register, rule, slot
 from blueprint.kinds import Embedding, Head, Init
 from blueprint.schema.embedded import Embedded, Worded
 from blueprint.schema.layers import LAYERED, Depth, laid
 
+#: What a head may tell in place of tokens, by its trait and in words.
+TOLD = {"pooled": "an output for a whole sequence", "tags": "the class of every token"}
 #: Numbers of a stack that a small model has smaller.
 BOUNDS = ("d_model", "vocab_size", "max_length")
 
@@ -35,12 +39,18 @@ class Model(Component, kind="model"):
     @property
     def pooled(self) -> bool:
         """Whether the output is one for a whole sequence, rather than one for every token."""
-        return "pooled" in getattr(getattr(self, "head", None), "traits", ())
+        return self.tells == "pooled"
+
+    @property
+    def tells(self) -> str | None:
+        """What the output is, where it is no token's next or own: `pooled`, one for a whole sequence, or `tags`, the
+        class of every token."""
+        return told_by(getattr(getattr(self, "head", None), "traits", frozenset()))
 
     @property
     def generates(self) -> bool:
         """Whether the model can continue a sequence token by token."""
-        return "generates" in self.traits and not self.pooled
+        return "generates" in self.traits and self.tells is None
 
     @property
     def longest(self) -> int | None:
@@ -112,6 +122,15 @@ class OneStack(Embedded, Worded, Model):
     init: Init = slot("normal")
     """Initial weights."""
 
+    def site(self) -> Site:
+        """The site of the stack, which tells how many classes the head tells apart, where it does."""
+        at = super().site()
+        try:
+            classes = self.head.evaluated(at).classes
+        except ArithmeticFault:
+            return at  # told where it is said
+        return at if classes is None else replace(at, extra={"classes": classes})
+
     def stacks(self) -> Mapping[str, Depth]:
         """The one stack, by its side."""
         return {self.side: self}
@@ -163,6 +182,11 @@ class Encoder(OneStack):
         from blueprint.model.encoder import EncoderModel
 
         return EncoderModel
+
+
+def told_by(traits: frozenset[str]) -> str | None:
+    """What a head of these traits, or the head that an objective of them reads, tells in place of tokens."""
+    return next((each for each in TOLD if each in traits), None)
 
 
 def outside_layers(plain: dict[str, Any]) -> dict[str, Any]:

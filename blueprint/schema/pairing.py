@@ -8,7 +8,7 @@ from blueprint.component import Fault, Faults, Section, rule
 from blueprint.kinds import Objective, Tokenizer
 from blueprint.registry import members
 from blueprint.schema.data import IMAGES, PAIRS, Data
-from blueprint.schema.model import Model
+from blueprint.schema.model import TOLD, Model, told_by
 
 
 class Pairing(Section):
@@ -34,17 +34,26 @@ class Pairing(Section):
         if objective is None:
             return None
         if objective.models and model.spec_name not in objective.models:
+            alike = [
+                f"`{each.spec_name}`"
+                for each in members("objective")
+                if model.spec_name in getattr(each, "models", ())
+                and objective.samples & getattr(each, "samples", set())
+                if told_by(each.traits) == model.tells
+            ]
             return Fault(
                 f"objective `{objective.spec_name}` trains models of type {', '.join(sorted(objective.models))}, "
                 f"not {model.spec_name}",
                 "objective",
+                f"say {' or '.join(alike)}" if alike else None,
             )
-        if model.pooled != ("pooled" in objective.traits):
-            given, wanted = ("a whole sequence", "every token")[:: 1 if model.pooled else -1]
+        wanted, given = told_by(objective.traits), model.tells
+        if wanted != given:
+            said, found = (TOLD.get(each or "", "an output for every token") for each in (wanted, given))
             return Fault(
-                f"objective `{objective.spec_name}` needs an output for {wanted}, "
-                f"the model's head gives one for {given}",
+                f"objective `{objective.spec_name}` needs {said}, the model's head gives {found}",
                 "objective",
+                "say `head: {type: token_classification, labels: …}` in `model`" if wanted == "tags" else None,
             )
         return None
 
@@ -96,7 +105,9 @@ class Pairing(Section):
 
     @rule("objective", "model", "data")
     def _labels_fit(objective: Objective | None, model: Model, data: Data | None) -> Faults:
-        most = getattr(getattr(model, "head", None), "classes", None)
+        if objective is not None and told_by(objective.traits) != model.tells:
+            return None  # told already
+        most = model.site().extra.get("classes")
         if objective is not None and most is None and "labels" in objective.traits:
             return Fault(
                 f"objective `{objective.spec_name}` needs a head that tells classes apart",

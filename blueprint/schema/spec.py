@@ -14,7 +14,7 @@ from blueprint.kinds import Objective, Optimizer, Schedule, Tokenizer
 from blueprint.schema import encoder_decoder, towers  # noqa: F401  (they register their types)
 from blueprint.schema.data import Data
 from blueprint.schema.learning import Ema, Recompute
-from blueprint.schema.model import Model
+from blueprint.schema.model import TOLD, Model, told_by
 from blueprint.schema.pairing import Pairing
 from blueprint.schema.precision import PrecisionPolicy, policy_faults
 from blueprint.schema.shape import fields
@@ -116,13 +116,13 @@ class Spec(Pairing):
             return node
         head = fields(model).get("head")
         chosen = None if head is None else head.member_of(said.get("head") if isinstance(said, Map) else None)
-        pooled = chosen is not None and issubclass(chosen, Component) and "pooled" in chosen.traits
+        other = chosen is not None and issubclass(chosen, Component) and told_by(chosen.traits) is not None
         if "objective" not in node.entries:
             causal = said.get("causal") if isinstance(said, Map) else None
             sees_all = isinstance(causal, Scalar) and causal.value is False
-            usual = None if pooled or sees_all else model.objective
+            usual = None if other or sees_all else model.objective
             node = node.with_entry(Entry("objective", node.span, Scalar(usual, node.span)))
-        if "sample" not in node.entries and (pooled or "generates" not in model.traits):
+        if "sample" not in node.entries and (other or "generates" not in model.traits):
             node = node.with_entry(Entry("sample", node.span, Scalar(None, node.span)))
         return node
 
@@ -130,7 +130,7 @@ class Spec(Pairing):
         """What a key holds where nothing is said: for some that follows from the model."""
         if name == "objective":
             sees_all = not getattr(self.model, "causal", True)
-            usual = None if self.model.pooled or sees_all else self.model.objective
+            usual = None if self.model.tells or sees_all else self.model.objective
             return None if usual is None else Objective.of(usual)
         if name == "sample" and not self.model.generates:
             return None
@@ -189,8 +189,8 @@ class Spec(Pairing):
         if sample is None or model.generates:
             return None
         why = (
-            "its head gives one output for a whole sequence"
-            if model.pooled
+            f"its head gives {TOLD[model.tells]}"
+            if model.tells
             else f"a model of type `{model.spec_name}` reads whole sequences"
         )
         return Fault(f"the model does not write text to sample: {why}", "sample", "remove `sample`")

@@ -13,6 +13,7 @@ from blueprint.describe import descriptions
 from blueprint.diagnosis import SpecError
 from blueprint.testing.data_checks import documents_become_the_same_again, learns_the_same_twice, text_comes_back
 from blueprint.testing.pieces import pieces_add_up
+from blueprint.testing.prefix_checks import a_prefix_is_seen_both_ways
 from blueprint.testing.tiny import LENGTH, TINY, Case, place, stacks
 
 Check = Callable[[Case], None]
@@ -307,7 +308,8 @@ def _loss_is_finite_and_teaches_every_parameter(case: Case) -> None:
 
     model = copy.deepcopy(case.model).train()
     objective = trial_loss(case.spec, case.spec.model.site())
-    batch = trial_batch(model.plan, 2, LENGTH, generator=torch.Generator().manual_seed(1))
+    generator = torch.Generator().manual_seed(1)
+    batch = trial_batch(model.plan, 2, LENGTH, objective=case.spec.objective, generator=generator)
     loss, _ = objective(model, batch)
     loss.backward()
     assert loss.isfinite()
@@ -329,6 +331,7 @@ MODEL: tuple[Check, ...] = (
     _same_seed_same_weights,
     _runs_in_bfloat16,
     pieces_add_up,
+    a_prefix_is_seen_both_ways,
 )
 #: What kinds promise that are not just any part of the model.
 CHECKS: dict[str, tuple[Check, ...]] = {

@@ -44,21 +44,20 @@ def evaluate(
     objective = spec.objective.build(plan.site)
     samples = text.validation if limit is None else text.held_out(limit)
     batches = loader(samples, batch_size=batch_size or text.data.batch_size)
-    total, count = 0.0, 0
+    total = count = torch.zeros((), dtype=torch.float64, device=device)
     measured = {name: each.to(device) for name, each in scores(objective).items()}
     for index, batch in enumerate(batches):
         if index == limit:
             break
         moved = {name: value.to(device) for name, value in batch.items()}
         loss, metrics = objective(model, moved)
-        tokens = int(metrics.get("tokens", 1))
-        if tokens:
-            total += float(metrics.get("loss", loss)) * tokens
-            count += tokens
-            score(measured, metrics, moved)
-    if not count:
+        tokens = metrics.get("tokens", torch.ones((), device=device)).double()
+        total = total + torch.where(tokens > 0, metrics.get("loss", loss).double() * tokens, 0.0)
+        count = count + tokens
+        score(measured, metrics, moved)
+    if not bool((count > 0).all()):
         raise TrainError("the held-out text has no token to predict: hold more out with `data.validation`")
-    nats = total / count
+    nats = float((total / count).sum())
     return {
         "run": str(run),
         "step": model.trained_steps,
@@ -67,7 +66,7 @@ def evaluate(
         "measure": text.measure,
         "bits_per_byte": text.bits_per_byte(nats),
         "perplexity": math.exp(min(nats, 700)) if text.measure == "nats" else None,
-        "tokens": count,
+        "tokens": int(count.sum()),
         "scores": {name: float(each.compute()) for name, each in measured.items()},
         "unigram_nats": None if text.baseline is None else text.baseline.nats,
         "unigram_bits_per_byte": None if text.baseline is None else text.baseline.bits_per_byte,

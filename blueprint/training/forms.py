@@ -5,6 +5,7 @@ A new kind is one class here, by the name that sources and objectives call it. N
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -13,6 +14,14 @@ from blueprint.kinds import Document
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
 from blueprint.training.data.encoder import Classes, Content, Encoder, Labelled, Pairs, Pixels, Scored, Whole, joined
+from blueprint.training.data.labels import (
+    MultiLabelled,
+    MultiLabelledRows,
+    Tagged,
+    TaggedRows,
+    with_labels,
+    words_and_labels,
+)
 from blueprint.training.data.packing import PACKINGS, Packing
 from blueprint.training.data.rows import ImageRows, LabelledRows, PairRows, ScoredRows
 from blueprint.training.error import TrainError
@@ -110,12 +119,17 @@ class _Classified(Form):
 
     unit: ClassVar[str] = "sample"
 
+    @property
+    def outputs(self) -> int | None:
+        """How many classes the model's head tells apart, where it does."""
+        found: int | None = self.spec.model.site().extra.get("classes")
+        return found
+
     @cached_property
     def classes(self) -> Classes:
         """The labels; raises `TrainError` where their number does not fit the head and the objective."""
         names = self.data.source.classes(read=True) or []
-        head = getattr(self.spec.model, "head", None)
-        most = getattr(head, "classes", None)
+        most = self.outputs
         objective = self.spec.objective
         fault = None if objective is None or most is None else objective.fits_labels(len(names), most)
         if fault is not None:
@@ -146,6 +160,58 @@ class LabelledForm(_Classified, _Beside):
     def packing(self) -> Packing:
         """A text each."""
         return LabelledRows(self.length, self.pad_id)
+
+
+class MultiLabelledForm(_Classified):
+    """Texts with any number of labels each."""
+
+    def content(self, said: Any) -> Content:
+        """The text, and a list of labels."""
+        return with_labels(*said)
+
+    def document(self, name: str, said: Any) -> Document:
+        """The labels, as a list, are beside the text."""
+        return Document(name, (said[0],), json.dumps(said[1]))
+
+    def said(self, document: Document) -> Any:
+        """The text and its labels."""
+        return document.texts[0], tuple(json.loads(document.label or "[]"))
+
+    def encoder(self) -> Encoder:
+        """The labels before the text."""
+        return MultiLabelled(self.tokenizer, self.classes)
+
+    def packing(self) -> Packing:
+        """A text each, with an answer for each output of the head."""
+        outputs = self.outputs
+        return MultiLabelledRows(self.length, len(self.classes.names) if outputs is None else outputs, self.pad_id)
+
+
+class TaggedForm(_Classified):
+    """Words with a label each."""
+
+    unit: ClassVar[str] = "word"
+
+    def content(self, said: Any) -> Content:
+        """Lists of words and of labels."""
+        return words_and_labels(*said)
+
+    def document(self, name: str, said: Any) -> Document:
+        """The labels, as a list, are beside the words, of which each is a text."""
+        return Document(name, tuple(said[0]), json.dumps(said[1]))
+
+    def said(self, document: Document) -> Any:
+        """The words and their labels."""
+        return document.texts, tuple(json.loads(document.label or "[]"))
+
+    def encoder(self) -> Encoder:
+        """A token and its label in turn."""
+        return Tagged(self.tokenizer, self.classes)
+
+    def packing(self) -> Packing:
+        """A sentence each."""
+        cut = {} if self.spec.objective is None else self.spec.objective.cut(self.tokenizer)
+        return TaggedRows(self.length, pad_id=self.pad_id, **cut)
 
 
 class ScoredForm(_Beside):
@@ -192,6 +258,8 @@ FORMS: dict[str, type[Form]] = {
     "text": TextForm,
     "pairs": PairForm,
     "labelled": LabelledForm,
+    "multi_labelled": MultiLabelledForm,
+    "tagged": TaggedForm,
     "scored": ScoredForm,
     "images": ImageForm,
 }

@@ -60,6 +60,8 @@ class BlueprintModule(pl.LightningModule):
         if spec.objective is None:
             raise TrainError("the spec has no `objective`: nothing says what the model learns")
         self.objective = spec.objective.build(self.plan.site)
+        if hasattr(self.objective, "share"):
+            self.objective.share = self._share
         #: Optimizer steps of the whole run, for the schedule; `run` knows better where epochs count too.
         self.total_steps: int | None = spec.trainer.max_steps
         #: What checkpoints carry beside the spec.
@@ -279,7 +281,7 @@ class BlueprintModule(pl.LightningModule):
         self._measured.close()
         total = torch.stack(self._held_out).sum(0)
         total = self.trainer.strategy.reduce(total, reduce_op="sum")
-        nats = (total[0] / total[1]).float()
+        nats = (total[0] / total[1]).sum().float()
         # Equal in all processes by now; `sync_dist` says so to Lightning.
         self.log("val_loss", nats, prog_bar=True, sync_dist=True)
         text = getattr(getattr(self.trainer, "datamodule", None), "text", None)

@@ -16,11 +16,15 @@ def scores(objective: Any) -> dict[str, Any]:
     return {} if made is None else dict(made())
 
 
-def score(into: Mapping[str, Any], metrics: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> None:
-    """Add a batch: what was predicted against its labels, without the rows that only fill it up."""
-    predicted, labels = metrics.get("predicted"), batch["labels"]
+def score(into: Mapping[str, Any], metrics: Mapping[str, Any], batch: Mapping[str, Tensor]) -> None:
+    """Add a batch: what each score was told, or what was predicted against the batch's labels, without the rows that
+    only fill it up."""
+    for name, said in metrics.get("told", {}).items():
+        into[name].update(*said)
+    predicted = metrics.get("predicted")
     if predicted is None or not into:
         return
+    labels = batch["labels"]
     counts = ~labels.isnan() if labels.is_floating_point() else labels != IGNORED
     counts_B = counts.flatten(1).any(1) if labels.dim() > 1 else counts
     if not counts_B.any():

@@ -95,7 +95,7 @@ def test_it_continues_no_text() -> None:
     with pytest.raises(ValueError, match="this encoder does not continue text: it reads whole sequences"):
         bp.generate(model, IDS, max_new_tokens=1)
     pooled = bp.build(spec(type="decoder", head=CLASSES))
-    with pytest.raises(ValueError, match="this decoder does not continue text: its head gives one output"):
+    with pytest.raises(ValueError, match="this decoder does not continue text: its head gives an output"):
         bp.generate(pooled, IDS, max_new_tokens=1)
 
 

@@ -224,6 +224,18 @@ def test_flex_says_the_same(name):
         torch.testing.assert_close(flex(work), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_flex_sees_a_prefix_both_ways():
+    for visible in (Visible(ahead=0), Visible(back=10, ahead=0)):
+        sample = Sample(dtype=torch.float32, length=128, width=16, value=16)
+        flow = Flow.of(2, 128, prefix_length=torch.tensor([70, 1]))
+        wide, reach = visible.prefixed(), flow.reach_BT
+        sides = Side(flow.order_BT, flow.position_BT, reach=reach), Side(flow.order_BT, flow.position_BT)
+        q, k, v = (x.detach() for x in (sample.q, sample.k, sample.v))
+        work = Work(q, k, v, wide, True, True, lambda s=sides: s, sample.scale, None, None, None, 0.0, {})
+        expected = sample.attend(flow, visible, "dense")[0]
+        torch.testing.assert_close(flex(work), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_opened_masks_have_no_empty_row():
     mask = torch.tensor([[True, False], [False, False]])
     for given in (mask, torch.zeros(2, 2).masked_fill(~mask, -torch.inf)):

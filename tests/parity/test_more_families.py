@@ -83,6 +83,9 @@ ENCODERS: dict[str, tuple[str, dict[str, Any]]] = {
     "electra, wide": ("ElectraForMaskedLM", {**BERT, "embedding_size": 48}),
     "roberta": ("RobertaForMaskedLM", {**BERT, "pad_token_id": 1}),
     "roberta, classes": ("RobertaForSequenceClassification", {**BERT, "pad_token_id": 1, "num_labels": 3}),
+    "bert, tags": ("BertForTokenClassification", {**BERT, "num_labels": 5}),
+    "roberta, tags": ("RobertaForTokenClassification", {**BERT, "pad_token_id": 1, "num_labels": 3}),
+    "electra, tags": ("ElectraForTokenClassification", {**BERT, "embedding_size": 20, "num_labels": 4}),
     "distilbert": ("DistilBertForMaskedLM", {"dim": 48, "n_layers": 2, "n_heads": 4, "hidden_dim": 80}),
     "deberta_v2, own projections": (
         "DebertaV2ForMaskedLM",

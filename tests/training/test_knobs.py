@@ -44,6 +44,8 @@ WRITER = "model.type=encoder_decoder model.d_model=32 model.layers=1 model.max_l
 NOISY, CORRUPT = f"{WRITER} objective=denoising", f"{WRITER} objective=span_corruption"
 NOISE, SPANS = f"{NOISY} tokenizer.mask=true", f"{CORRUPT} tokenizer.sentinels=12"
 FILL = "objective=fill_in_the_middle tokenizer.sentinels=3"
+SUMMED = "objective.type=sum objective.objectives.a=causal"
+SUMMED += " objective.objectives.b.type=causal objective.objectives.b.z_loss=0.1"
 FILE = f"tokenizer=file tokenizer.path={LETTERS}"
 T5 = f"tokenizer=file tokenizer.path={Path(__file__).with_name('sentinels.json')}"
 
@@ -60,6 +62,10 @@ SCORED = (
 )
 VECTORS = "model.block.dropout=0.1 model.head=pooler objective=contrastive"
 HINGE = f"{CLASSED} objective=hinge"
+TAGGED = f"{CLASSED} objective=token_classification model.head.type=token_classification model.head.labels=3"
+TAGGED += f" data.source.type=tagged data.source.path={Path(__file__).with_name('tagged.conll')}"
+SEVERAL = f"{CLASSED} objective=multi_label model.head.labels=3"
+SEVERAL += f" data.source.type=multi_labelled data.source.path={Path(__file__).with_name('several.tsv')}"
 
 #: For every other key another value, and after a bar what it shows beside; the runs with and without it are compared.
 RUNS = {
@@ -100,6 +106,8 @@ RUNS = {
     "objective.prefix.start": f"objective.start=pad | {WRITER} objective=prefix {FILE}",
     "objective.prefix.label_smoothing": f"objective.label_smoothing=0.1 | {WRITER} objective=prefix",
     "objective.prefix.z_loss": f"objective.z_loss=0.1 | {WRITER} objective=prefix",
+    "objective.prefix_lm.label_smoothing": "objective.label_smoothing=0.1 | objective=prefix_lm",
+    "objective.prefix_lm.z_loss": "objective.z_loss=0.1 | objective=prefix_lm",
     "objective.fill_in_the_middle.rate": f"objective.rate=1 | {FILL}",
     "objective.fill_in_the_middle.spm": f"objective.spm=1 | {FILL}",
     "objective.fill_in_the_middle.label_smoothing": f"objective.label_smoothing=0.1 | {FILL}",
@@ -107,6 +115,11 @@ RUNS = {
     "objective.binary.positive_weight": f"objective.positive_weight=3 | {BINARY}",
     "objective.hinge.margin": f"objective.margin=2 | {HINGE}",
     "objective.hinge.squared": f"objective.squared=true | {HINGE}",
+    "objective.token_classification.token": f"objective.token=last | {TAGGED}",
+    "objective.token_classification.label_smoothing": f"objective.label_smoothing=0.1 | {TAGGED}",
+    "objective.multi_label.positive_weight": f"objective.positive_weight=3 | {SEVERAL}",
+    "objective.sum.objectives": f"objective.objectives.b.z_loss=0.2 | {SUMMED}",
+    "objective.sum.weights": f'objective.weights={{"a":1,"b":2}} | {SUMMED}',
     "objective.regression.error": f"objective.error=absolute | {SCORED}",
     "objective.contrastive.temperature": f"objective.temperature=1 | {ENCODER} {VECTORS}",
     "tokenizer.byte.mask": "tokenizer.mask=true",
@@ -215,6 +228,17 @@ SOURCES = {
     "source.labelled.label": {"label": 0},
     "source.labelled.labels": {"labels": ["y", "x", "w"]},
     "source.labelled.bad_rows": {"path": "bad.tsv", "bad_rows": 0.5},
+    "source.multi_labelled.path": {"path": "b.tsv"},
+    "source.multi_labelled.text": {"text": 1},
+    "source.multi_labelled.label": {"label": 0},
+    "source.multi_labelled.separator": {"separator": ";"},
+    "source.multi_labelled.labels": {"labels": ["w", "v", "x", "y"]},
+    "source.multi_labelled.bad_rows": {"path": "bad.tsv", "bad_rows": 0.5},
+    "source.tagged.path": {"path": "b.tsv"},
+    "source.tagged.word": {"word": 1},
+    "source.tagged.label": {"label": 0},
+    "source.tagged.labels": {"labels": ["y", "x", "w"]},
+    "source.tagged.bad_rows": {"path": "bad.conll", "bad_rows": 0.5},
     "source.scored.path": {"path": "numbers.csv"},
     "source.scored.text": {"text": 1},
     "source.scored.score": {"score": 2},
@@ -240,6 +264,9 @@ PLAIN: dict[str, dict[str, Any]] = {
     "text.bad_rows": {"path": ["a.tsv", "bad.po"]},
     "pairs.bad_rows": {"path": "bad.tsv"},
     "labelled.bad_rows": {"path": "bad.tsv"},
+    "multi_labelled": {"path": "several.tsv"},
+    "multi_labelled.bad_rows": {"path": "bad.tsv"},
+    "tagged.bad_rows": {"path": "bad.conll"},
     "scored": {"path": "numbers.tsv"},
     "scored.bad_rows": {"path": "bad.tsv"},
 }
@@ -403,6 +430,8 @@ def test_every_key_of_a_source_changes_what_is_read(key: str, tmp_path: Path, mo
     for name, between in (("numbers.tsv", "\t"), ("numbers.csv", ",")):
         (tmp_path / name).write_text(between.join(("one", "1", "2")) + "\n")
     (tmp_path / "bad.tsv").write_text("one\tx\nalone\n")
+    (tmp_path / "bad.conll").write_text("one\tx\n\nalone\n")
+    (tmp_path / "several.tsv").write_text("one\tx,y\ntwo\tv,w\n")
     (tmp_path / "a.po").write_text('msgid "a"\nmsgstr "x"\n\n#, fuzzy\nmsgid "b"\nmsgstr "y"\n')
     (tmp_path / "b.po").write_text('msgid "c"\nmsgstr "z"\n')
     (tmp_path / "bad.po").write_bytes(b"msgwhat \xff\n")

@@ -46,7 +46,8 @@ def blocked(work: Work) -> Tensor:
 
 def _distances_only(work: Work) -> bool:
     """Whether blocks at the same offset have the same mask."""
-    return not work.visible.tests and not work.visible.same_segment and work.sides()[1].keep is None
+    visible = work.visible
+    return not (visible.tests or visible.same_segment or visible.prefix) and work.sides()[1].keep is None
 
 
 def _mask(work: Work, q: Side, k: Side, offset: int, queries: int, keys: int) -> Tensor:

@@ -27,13 +27,16 @@ def flex(work: Work) -> Tensor:
 
     q_side, k_side = work.sides()
     visible, softcap = work.visible, work.softcap
-    batch = max(q_side.order.shape[0], k_side.order.shape[0])
+    batch = work.q_BHTE.shape[0] if visible.prefix else max(q_side.order.shape[0], k_side.order.shape[0])
     q_order, k_order = (side.order.expand(batch, -1) for side in (q_side, k_side))
+    reach = q_side.reach if visible.prefix else None
 
     def sees(b: Tensor, _head: Tensor, q: Tensor, k: Tensor) -> Tensor:
         seen: Tensor = visible.holds(q_order[b, q], k_order[b, k])
         if visible.same_segment and q_side.segment is not None and k_side.segment is not None:
             seen = seen & (q_side.segment[b, q] == k_side.segment[b, k])
+        if reach is not None:
+            seen = seen & (k_order[b, k] <= reach[b, q])
         return seen if k_side.keep is None else seen & k_side.keep[b, k]
 
     def capped(score: Tensor, _b: Tensor, _head: Tensor, _q: Tensor, _k: Tensor) -> Tensor:
@@ -41,9 +44,10 @@ def flex(work: Work) -> Tensor:
         return softcap * torch.tanh(score / softcap)
 
     device = work.q_BHTE.device
-    key = ("flex", visible, q_side.order, k_side.order, k_side.keep)
+    key = ("flex", visible, q_side.order, k_side.order, k_side.keep, reach)
     if key not in work.memo:
-        several = batch if batch > 1 or q_side.segment is not None or k_side.keep is not None else None
+        own = (q_side.segment, k_side.keep, reach)
+        several = batch if batch > 1 or any(each is not None for each in own) else None
         work.memo[key] = create_block_mask(sees, several, None, q_order.shape[1], k_order.shape[1], device=device)
     kernel = _compiled() if device.type == "cuda" else flex_attention
     o_BHTV: Tensor = kernel(

@@ -116,4 +116,6 @@ class Recorder(pl.Callback):
 
 def _read(batch: Any) -> int:
     """How many tokens a batch reads."""
-    return sum(batch[name].numel() for name in TOKENS if name in batch) or batch["labels"].numel()
+    # Parts of an objective have inputs of their own, after their names.
+    ids = [value.numel() for name, value in batch.items() if name.rpartition("/")[2] in TOKENS]
+    return sum(ids) or batch["labels"].numel()

@@ -45,8 +45,10 @@ class Samples(Dataset[Arrays]):
         if self.change is not None:
             arrays = self.change(arrays, f"{self.lots} {self.split.name} {n // len(self)} {place}")
         if filler:
-            labels = arrays["labels"]
-            arrays["labels"] = np.full_like(labels, np.nan if labels.dtype.kind == "f" else IGNORE)
+            # Those of an objective's parts stand after their names.
+            for name in [each for each in arrays if each.rpartition("/")[2] == "labels"]:
+                labels = arrays[name]
+                arrays[name] = np.full_like(labels, np.nan if labels.dtype.kind == "f" else IGNORE)
         return arrays | {"place": np.array(FILLER if filler else place)}
 
     def where(self, sample: int) -> list[Piece]:

@@ -102,7 +102,7 @@ class Whole:
 
     def ids(self, documents: Sequence[bytes]) -> list[NDArray[Any]]:
         """The ids of the texts."""
-        return _whole(self.tokenizer, [data.decode() for data in documents])
+        return wholes(self.tokenizer, [data.decode() for data in documents])
 
 
 @dataclass(frozen=True)
@@ -191,9 +191,9 @@ class Labelled:
 
     def ids(self, documents: Sequence[bytes]) -> list[NDArray[Any]]:
         """The label's number and the ids of the text."""
-        texts, labels = _columns(documents)
+        texts, labels = columns(documents)
         before = [[self.classes.number(label)] for label in labels]
-        return _behind(before, _whole(self.tokenizer, texts))
+        return behind(before, wholes(self.tokenizer, texts))
 
 
 @dataclass(frozen=True)
@@ -228,9 +228,9 @@ class Scored:
 
     def ids(self, documents: Sequence[bytes]) -> list[NDArray[Any]]:
         """The bytes of the number, as a little-endian double, and the ids of the text."""
-        texts, numbers = _columns(documents)
+        texts, numbers = columns(documents)
         before = [list(struct.pack("<d", float(number))) for number in numbers]
-        return _behind(before, _whole(self.tokenizer, texts))
+        return behind(before, wholes(self.tokenizer, texts))
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ class Pixels:
         return np.concatenate([[self.classes.number(label.decode())], values]).astype(np.int64)
 
 
-def _whole(tokenizer: Any, texts: list[str]) -> list[NDArray[Any]]:
+def wholes(tokenizer: Any, texts: list[str]) -> list[NDArray[Any]]:
     """The ids of texts that are documents: within the tokenizer's template, where it has one."""
     return _many(tokenizer, "document" if hasattr(tokenizer, "document") else "encode", texts)
 
@@ -283,13 +283,14 @@ def _many(tokenizer: Any, what: str, texts: list[str]) -> list[NDArray[Any]]:
     return list(map(getattr(tokenizer, what), texts)) if at_once is None else at_once(texts)
 
 
-def _columns(documents: Sequence[bytes]) -> tuple[list[str], list[str]]:
+def columns(documents: Sequence[bytes]) -> tuple[list[str], list[str]]:
     """The first parts of documents, and the second ones."""
     parts = [split(data) for data in documents]
     return [first.decode() for first, _ in parts], [second.decode() for _, second in parts]
 
 
-def _behind(before: list[list[int]], found: list[NDArray[Any]]) -> list[NDArray[Any]]:
+def behind(before: list[list[int]], found: list[NDArray[Any]]) -> list[NDArray[Any]]:
+    """The ids of each, behind numbers of its own."""
     return [np.concatenate([first, ids]).astype(np.int64) for first, ids in zip(before, found, strict=True)]
 
 

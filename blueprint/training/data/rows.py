@@ -14,7 +14,7 @@ from blueprint.training.data.packing import IGNORE, Arrays
 from blueprint.training.data.store import Split
 
 
-class _Rows:
+class Rows:
     """What samples of one document each have in common."""
 
     __slots__ = ()
@@ -29,7 +29,7 @@ class _Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class PairRows(_Rows):
+class PairRows(Rows):
     """A source to read and a target to write, each cut to its length or padded at the right.
 
     The decoder reads the target one place later, after `start_id` (teacher forcing: Williams & Zipser, 1989; Sutskever
@@ -47,19 +47,19 @@ class PairRows(_Rows):
         ids = split.ids[start:stop].astype(np.int64)
         border = int(np.argmax(ids == split.vocab_size - 1))  # the last id of all lies between the two
         target = ids[border + 1 :][: self.target_length]
-        pad = _pad(self.pad_id, split)
+        pad = padding(self.pad_id, split)
         kept = np.arange(self.target_length) < len(target)
         read = np.concatenate([[self.start_id], target[:-1]])[: len(target)]
         return {
-            **_padded(ids[:border], self.length, pad),
-            "decoder_input_ids": _fill(read, self.target_length, pad),
+            **padded(ids[:border], self.length, pad),
+            "decoder_input_ids": fill(read, self.target_length, pad),
             "decoder_attention_mask": kept,
-            "labels": _fill(target, self.target_length, IGNORE),
+            "labels": fill(target, self.target_length, IGNORE),
         }
 
 
 @dataclass(frozen=True, slots=True)
-class LabelledRows(_Rows):
+class LabelledRows(Rows):
     """A text, cut to the length or padded at the right, and the number of its label."""
 
     length: int
@@ -70,11 +70,11 @@ class LabelledRows(_Rows):
         start, stop = self.span(split, index)
         text = split.ids[start + 1 : stop].astype(np.int64)
         label = np.array(split.ids[start], dtype=np.int64)
-        return {**_padded(text, self.length, _pad(self.pad_id, split)), "labels": label}
+        return {**padded(text, self.length, padding(self.pad_id, split)), "labels": label}
 
 
 @dataclass(frozen=True, slots=True)
-class ScoredRows(_Rows):
+class ScoredRows(Rows):
     """A text, cut to the length or padded at the right, and its number."""
 
     length: int
@@ -85,12 +85,12 @@ class ScoredRows(_Rows):
         start, stop = self.span(split, index)
         text = split.ids[start + 8 : stop].astype(np.int64)
         number = split.ids[start : start + 8].astype(np.uint8).view("<f8")[0]
-        padded = _padded(text, self.length, _pad(self.pad_id, split))
-        return {**padded, "labels": np.array(number, dtype=np.float32)}
+        inputs = padded(text, self.length, padding(self.pad_id, split))
+        return {**inputs, "labels": np.array(number, dtype=np.float32)}
 
 
 @dataclass(frozen=True, slots=True)
-class ImageRows(_Rows):
+class ImageRows(Rows):
     """An image, scaled to (value / 255 - mean) / std in each channel, and the number of its label."""
 
     shape: tuple[int, int, int]
@@ -106,15 +106,17 @@ class ImageRows(_Rows):
         return {"pixel_values": (values_CYX - mean_C11) / std_C11, "labels": label}
 
 
-def _pad(said: int | None, split: Split) -> int:
+def padding(said: int | None, split: Split) -> int:
     """What fills up a row: the tokenizer's id for that, or else its end, or else 0."""
     return said if said is not None else split.eos_id or 0
 
 
-def _padded(ids: np.ndarray, length: int, pad: int) -> Arrays:
+def padded(ids: np.ndarray, length: int, pad: int) -> Arrays:
+    """input_ids and attention_mask (T,) of a text, cut or padded at the right."""
     ids = ids[:length]
-    return {"input_ids": _fill(ids, length, pad), "attention_mask": np.arange(length) < len(ids)}
+    return {"input_ids": fill(ids, length, pad), "attention_mask": np.arange(length) < len(ids)}
 
 
-def _fill(ids: np.ndarray, length: int, pad: int) -> np.ndarray:
+def fill(ids: np.ndarray, length: int, pad: int) -> np.ndarray:
+    """(T,) int64: what there is, and `pad` after it."""
     return np.concatenate([ids, np.full(length - len(ids), pad)]).astype(np.int64)

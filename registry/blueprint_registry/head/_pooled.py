@@ -1,4 +1,4 @@
-"""What heads have in common that give one output for a whole sequence."""
+"""What heads have in common that may have a dense layer before their output, and those of whole sequences."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,13 +9,8 @@ from blueprint.kinds import Head, Norm, Pool
 from blueprint_registry.activation import Activation
 
 
-class Pooled(Head):
-    """A head that makes one vector of all tokens: norm(act(pool(x) V + c)), each step where it is said."""
-
-    traits: ClassVar[frozenset[str]] = frozenset({"pooled"})
-
-    over: Pool = slot("first")
-    """What stands for the sequence, padding aside, such as its `first` token (BERT's `[CLS]`) or the `mean` of all."""
+class Transforming(Head):
+    """A head that makes norm(act(x V + c)) of a vector first, each step where it is said."""
 
     activation: Activation | None = slot(None)
     """What follows a dense layer to d_model, such as `tanh` (BERT's pooler); null for no dense layer."""
@@ -31,6 +26,15 @@ class Pooled(Head):
         if not dense_bias and activation is None:
             return Fault("`dense_bias` does nothing without a dense layer: `activation` is null", "dense_bias")
         return None
+
+
+class Pooled(Transforming):
+    """A head that makes one vector of all tokens: norm(act(pool(x) V + c))."""
+
+    traits: ClassVar[frozenset[str]] = frozenset({"pooled"})
+
+    over: Pool = slot("first")
+    """What stands for the sequence, padding aside, such as its `first` token (BERT's `[CLS]`) or the `mean` of all."""
 
     def inside(self, at: Site) -> Site:
         """Where the parts after the pool stand: on the vector."""

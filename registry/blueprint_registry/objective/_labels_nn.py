@@ -1,4 +1,6 @@
-"""One label for a whole sequence or image. Shapes: `B` batch, `C` outputs of the head."""
+"""Labels told by a head: of whole sequences and images, or of every token. Shapes: `B` batch, `C` outputs of the head;
+of tokens, `B` stands for batch and tokens (B, T).
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")
 
 
 class LabelsObjective:
-    """The mean loss of the outputs for whole sequences, given their `labels` (−100 is not counted); subclasses say
-    what that is, and what is predicted."""
+    """The mean loss of a head's outputs, given their `labels` (−100 is not counted); subclasses say what that is, and
+    what is predicted."""
 
     @abstractmethod
     def total(self, logits_BC: Tensor, labels_B: Tensor, training: bool) -> Tensor:
@@ -32,7 +34,7 @@ class LabelsObjective:
 
     def __call__(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and as metrics the same without gradient (`loss`, a sample's), the number of samples it is a mean
-        of (`tokens`), the terms of the model's parts, and outside training the class `predicted` (B,).
+        of (`tokens`), the terms of the model's parts, and outside training what is `predicted` (B,).
 
         The batch has `labels` (B,), and the model's inputs by their names.
         """

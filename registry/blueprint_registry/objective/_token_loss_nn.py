@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from blueprint.ops import with_losses
 
 IGNORED = -100
-_INPUTS = ("attention_mask", "token_type_ids", "position_ids", "segment_ids")
+_INPUTS = ("attention_mask", "token_type_ids", "position_ids", "segment_ids", "prefix_length")
 
 
 def token_loss(model: nn.Module, batch: Mapping[str, Any], **extra: float) -> tuple[Tensor, dict[str, Tensor]]:
@@ -19,8 +19,8 @@ def token_loss(model: nn.Module, batch: Mapping[str, Any], **extra: float) -> tu
     same without gradient (`loss`, nats a token), the number of tokens it is a mean of (`tokens`), and the terms of the
     model's parts, of which the losses join the loss in training. `extra` goes to `model.cross_entropy`.
 
-    The batch has `input_ids` and `labels` (B, T), and may have `attention_mask`, `token_type_ids`, `position_ids` and
-    `segment_ids`; positions run on through documents unless the batch says them.
+    The batch has `input_ids` and `labels` (B, T), and may have `attention_mask`, `token_type_ids`, `position_ids`,
+    `segment_ids` and `prefix_length`; positions run on through documents unless the batch says them.
     """
     ids_BT, labels_BT = batch["input_ids"], batch["labels"]
     inputs = {name: batch[name] for name in _INPUTS if batch.get(name) is not None}

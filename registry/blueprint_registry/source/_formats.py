@@ -23,17 +23,42 @@ class Malformed(ValueError):
     """A row that cannot be used, and why."""
 
 
-Row = tuple[str, ...] | Malformed
+Row = tuple[Any, ...] | Malformed
+#: What a field's value is taken as; raises `Malformed`, to follow the column's name, where it cannot be.
+Cell = Callable[[Any], Any]
 
 
-def rows(path: Path, name: str, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
+def rows(
+    path: Path, name: str, columns: Sequence[Column], cells: Sequence[Cell] | None = None
+) -> Iterator[tuple[int, Row]]:
     """(line or number of the row, from 1, its fields in the order of `columns`, or what is wrong) of every row.
 
-    Columns are counted from 0, or named. Raises ValueError, naming the file, where it cannot be read or lacks one.
+    Columns are counted from 0, or named; each is taken as its one of `cells` says, by default a `text`. Raises
+    ValueError, naming the file, where it cannot be read or lacks a column.
     """
     reader = _saved if saved(path) else FORMATS.get(suffix(path), _tab)
+    taken = list(zip(columns, cells or [text] * len(columns), strict=True))
     with reading(name):
-        yield from reader(path, name, columns)
+        for number, row in reader(path, name, columns):
+            yield number, row if isinstance(row, Malformed) else _fields(taken, row)
+
+
+def text(value: Any) -> str:
+    """A text that is not empty; whole numbers are written out, for labels often are numbers."""
+    if isinstance(value, int):
+        value = str(value)
+    if value is None or value == "":
+        raise Malformed("is empty")
+    if not isinstance(value, str):
+        raise Malformed(f"holds no text ({type(value).__name__})")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise Malformed(_NO_UTF8) from None
+    return value
+
+
+_NO_UTF8 = "is not UTF-8"
 
 
 def _tab(path: Path, name: str, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
@@ -77,7 +102,7 @@ def _chosen(
     for line, row in found if named else itertools.chain([first], found):
         if not isinstance(row, Malformed) and len(row) != len(head):
             row = Malformed(f"{len(row)} columns, where the first row has {len(head)}")
-        yield line, row if isinstance(row, Malformed) else _fields(zip(at, (row[each] for each in at), strict=True))
+        yield line, row if isinstance(row, Malformed) else tuple(row[each] for each in at)
 
 
 def _place(column: Column, head: Sequence[str], where: str) -> int:
@@ -102,7 +127,7 @@ def _json(path: Path, name: str, columns: Sequence[Column]) -> Iterator[tuple[in
                 yield line, Malformed(f"it is no JSON: {error}")
                 continue
             try:
-                yield line, _fields((column, _pick(row, column, f"{name}:{line}")) for column in columns)
+                yield line, tuple(_pick(row, column, f"{name}:{line}") for column in columns)
             except Malformed as error:
                 yield line, error
 
@@ -145,8 +170,9 @@ def _saved(path: Path, name: str, columns: Sequence[Column]) -> Iterator[tuple[i
     found = datasets.load_from_disk(str(path))
     names = found.column_names
     chosen = [names[_place(column, names, name)] for column in columns]
-    # Classes are stored as numbers; what they are called is told beside them.
-    called = {each: found.features[each].int2str for each in chosen if hasattr(found.features[each], "int2str")}
+    # Classes are stored as numbers, lists of them too; what they are called is told beside them.
+    kinds = {each: getattr(found.features[each], "feature", found.features[each]) for each in chosen}
+    called = {each: kind.int2str for each, kind in kinds.items() if hasattr(kind, "int2str")}
     tables = found.select_columns(list(dict.fromkeys(chosen))).with_format("arrow").iter(_BATCH)
     yield from _columns((table.to_pylist() for table in tables), chosen, called)
 
@@ -156,28 +182,28 @@ def _columns(
     chosen: Sequence[str],
     called: Mapping[str, Callable[[int], str]] | None = None,
 ) -> Iterator[tuple[int, Row]]:
-    called = called or {}
     for number, row in enumerate(itertools.chain.from_iterable(batches), 1):
-        told = ((each, row[each]) for each in chosen)
-        yield number, _fields((n, called[n](v) if n in called and v is not None and v >= 0 else v) for n, v in told)
+        yield number, tuple(_called(row[each], (called or {}).get(each)) for each in chosen)
 
 
-def _fields(found: Iterator[tuple[Column, Any]]) -> Row:
-    """The texts of a row's columns; whole numbers are written out, for labels often are numbers."""
-    texts = []
-    for column, value in found:
-        if isinstance(value, int):
-            value = str(value)
-        if value is None or value == "":
-            return Malformed(f"column {column} is empty")
-        if not isinstance(value, str):
-            return Malformed(f"column {column} holds no text ({type(value).__name__})")
+def _called(value: Any, name: Callable[[int], str] | None) -> Any:
+    """A class, or a list of them, by name; a number below 0 stands for none."""
+    if name is None:
+        return value
+    if isinstance(value, list):
+        return [_called(each, name) for each in value]
+    return name(value) if isinstance(value, int) and value >= 0 else value
+
+
+def _fields(taken: Sequence[tuple[Column, Cell]], values: Sequence[Any]) -> Row:
+    """A row's columns, each as its cell takes it."""
+    found = []
+    for (column, cell), value in zip(taken, values, strict=True):
         try:
-            value.encode()
-        except UnicodeEncodeError:
-            return Malformed("it is not UTF-8")
-        texts.append(value)
-    return tuple(texts)
+            found.append(cell(value))
+        except Malformed as error:
+            return Malformed(f"it {error}" if str(error) == _NO_UTF8 else f"column {column} {error}")
+    return tuple(found)
 
 
 class _lines:

@@ -2,7 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, NonNegativeInt
@@ -10,7 +11,7 @@ from pydantic import Field, NonNegativeInt
 from blueprint.component import Faults, FilePath, rule
 from blueprint.kinds import DataSource
 from blueprint_registry.source._files import fingerprint, found
-from blueprint_registry.source._formats import Malformed, rows
+from blueprint_registry.source._formats import Cell, Malformed, Row, rows, text
 
 Column = NonNegativeInt | str
 
@@ -85,7 +86,7 @@ class Rows(Tolerant):
         """Every row as (file:line, its fields), or what is wrong with it."""
         columns = [getattr(self, column) for column in self.columns]
         for name, path, _ in found(self.path):
-            for line, row in rows(path, name, columns):
+            for line, row in self.read(path, name, columns):
                 where = f"{name}:{line}"
                 if isinstance(row, Malformed):
                     yield where, row
@@ -97,6 +98,15 @@ class Rows(Tolerant):
                 else:
                     yield where, content
 
-    def checked(self, *row: str) -> Any:
+    @property
+    def cells(self) -> list[Cell]:
+        """What the columns' values are taken as."""
+        return [text] * len(self.columns)
+
+    def read(self, path: Path, name: str, columns: Sequence[Column]) -> Iterator[tuple[int, Row]]:
+        """(line, its fields, or what is wrong) of every row of a file."""
+        yield from rows(path, name, columns, self.cells)
+
+    def checked(self, *row: Any) -> Any:
         """A document of the fields of a row; raises `Malformed` where they cannot be used."""
         return row

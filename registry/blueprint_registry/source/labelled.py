@@ -3,8 +3,8 @@
 from typing import Any, ClassVar
 
 from blueprint.component import Faults, register, rule
-from blueprint_registry.source._formats import Malformed
 from blueprint_registry.source._rows import Column, Rows
+from blueprint_registry.source._several import each_once, known
 
 
 @register("labelled")
@@ -26,9 +26,7 @@ class Labelled(Rows):
 
     @rule("labels")
     def _each_once(labels: list[str] | None) -> Faults:
-        if labels is not None and (len(labels) < 2 or len(set(labels)) < len(labels)):
-            return "name at least two labels, each once; or leave it out to take those found"
-        return None
+        return each_once(labels, 2)
 
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
@@ -37,8 +35,7 @@ class Labelled(Rows):
 
     def checked(self, *row: str) -> tuple[str, ...]:
         """The text and its label, which is one of those named."""
-        if self.labels is not None and row[1] not in self.labels:
-            raise Malformed(f"the label {row[1]!r} is none of those named")
+        known(self.labels, row[1:])
         return row
 
     def classes(self, *, read: bool = False) -> list[str] | None:

@@ -151,8 +151,8 @@ class Mixture(DataSource):
 
 
 def _size(content: Any) -> int:
-    parts = [content] if isinstance(content, str) else content
-    return sum(len(part.encode(errors="replace")) for part in parts)
+    """Bytes of all texts in a content."""
+    return len(content.encode(errors="replace")) if isinstance(content, str) else sum(map(_size, content))
 
 
 def _lot(word: str) -> int:

@@ -18,7 +18,7 @@ class Chunk(Stage):
     """Cuts long texts into pieces that overlap and never split a word (as passages for retrieval are cut: Karpukhin et
     al., 2020, §4.1). All pieces of a document go to the same side of the split."""
 
-    takes: ClassVar[frozenset[str]] = frozenset({"text", "labelled", "scored"})
+    takes: ClassVar[frozenset[str]] = frozenset({"text", "labelled", "multi_labelled", "scored"})
     divides: ClassVar[bool] = True
 
     length: PositiveInt = 4000

@@ -86,6 +86,22 @@ class Library(Tokenizer):
         found = self.runner().encode_batch_fast(list(texts), add_special_tokens=framed)
         return [np.array(each.ids, dtype=np.int64) for each in found]
 
+    def words(self, words: Sequence[str]) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+        """The ids of the words as one text, as a whole document has them, and the number of the word in which each
+        begins; a token of several words is the first's."""
+        import numpy as np
+
+        text, ids = " ".join(words), self.document(" ".join(words))
+        starts = np.cumsum([0] + [len(word) + 1 for word in words])
+        found = self.runner().encode(text, add_special_tokens=self.framed)
+        numbers = np.full(len(found.ids), -1, dtype=np.int64)
+        for at, ((begin, end), special) in enumerate(zip(found.offsets, found.special_tokens_mask, strict=True)):
+            # A token may begin with the space before its word.
+            begin += text[begin:end][:1] == " "
+            if begin < end and not special:
+                numbers[at] = np.searchsorted(starts, begin, side="right") - 1
+        return ids, numbers[: len(ids)]
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`, special tokens left out; U+FFFD where bytes are no character."""
         text: str = self.runner().decode([int(each) for each in ids], skip_special_tokens=True)

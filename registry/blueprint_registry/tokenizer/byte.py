@@ -1,6 +1,6 @@
 """UTF-8 bytes as tokens."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import NonNegativeInt
@@ -67,6 +67,14 @@ class Byte(Tokenizer):
         import numpy as np
 
         return np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+
+    def words(self, words: Sequence[str]) -> "tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]":
+        """The bytes of words and of the spaces between, which are of none."""
+        import numpy as np
+
+        ids, numbers = super().words(words)
+        numbers[1:] = np.where(np.diff(numbers) > 0, -1, numbers[1:])
+        return ids, numbers
 
     def decode_bytes(self, ids: Iterable[int]) -> bytes:
         """The bytes of `ids`, for streaming, where a character may come in parts; ids that are no byte are left out."""

@@ -307,6 +307,7 @@ def test_the_run_keeps_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_a_stage_that_cannot_work_on_the_samples_is_refused() -> None:
     with pytest.raises(
-        bp.SpecError, match="stage `chunk` works on labelled, scored, text, and source `reversal` gives pairs"
+        bp.SpecError,
+        match="stage `chunk` works on labelled, multi_labelled, scored, text, and source `reversal` gives pairs",
     ):
         bp.loads("extends: blueprint:recipes/reverse.yaml\ndata: {stages: [chunk]}\n")
