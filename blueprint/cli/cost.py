@@ -27,11 +27,11 @@ def command(
         str | None, typer.Option(metavar="dp=N,tp=N,ep=N", help="Devices: what a step costs each of them.")
     ] = None,
     strategy: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="model_parallel|ddp", help="Whether dp shards the weights, or each device has them whole."
         ),
-    ] = "model_parallel",
+    ] = None,
     link: Annotated[
         str | None, typer.Option(metavar="50GB/s", help="What a device sends a second, or dp=50GB/s,tp=400GB/s.")
     ] = None,

@@ -36,7 +36,7 @@ def cost(
     batch: int | None = None,
     *,
     mesh: str | Mapping[str, int],
-    strategy: str = "model_parallel",
+    strategy: str | None = None,
     link: str | float | Mapping[str, str | float] | None = None,
     memory_bandwidth: str | float | None = None,
     flops: str | float | None = None,
@@ -50,7 +50,7 @@ def cost(
     batch: int | None = None,
     *,
     mesh: str | Mapping[str, int] | None,
-    strategy: str = "model_parallel",
+    strategy: str | None = None,
     link: str | float | Mapping[str, str | float] | None = None,
     memory_bandwidth: str | float | None = None,
     flops: str | float | None = None,
@@ -63,7 +63,7 @@ def cost(
     batch: int | None = None,
     *,
     mesh: str | Mapping[str, int] | None = None,
-    strategy: str = "model_parallel",
+    strategy: str | None = None,
     link: str | float | Mapping[str, str | float] | None = None,
     memory_bandwidth: str | float | None = None,
     flops: str | float | None = None,
@@ -75,14 +75,14 @@ def cost(
     None in the result, with the reason in its `unknown`.
 
     With a `mesh`, `dp=8,tp=4` or a mapping, it is what a step costs each of its devices: the batch (one sequence for
-    each of dp, if not given) is split over dp, and by the `strategy` `model_parallel` parameters are as well, not by
-    `ddp`. From stated speeds (`link` `50GB/s`, by dimension `dp=50GB/s,tp=400GB/s`; `memory_bandwidth` `2TB/s`; `flops`
-    `300T`) follows how long it takes at least.
+    each of dp, if not given) is split over dp, and by a `strategy` that shards parameters are as well: that of
+    `trainer.strategy`, where that is one. From stated speeds (`link` `50GB/s`, by dimension `dp=50GB/s,tp=400GB/s`;
+    `memory_bandwidth` `2TB/s`; `flops` `300T`) follows how long it takes at least.
     Raises ValueError for a length or batch below 1, a length the model has no positions for, or a mesh that divides
     nothing, and `SpecError`.
     """
     speeds = Speeds.of(link, memory_bandwidth, flops)
-    if mesh is None and (speeds != Speeds.of() or strategy != "model_parallel"):
+    if mesh is None and (speeds != Speeds.of() or strategy is not None):
         raise MeshError("a strategy and speeds say something of a mesh, and there is none", "say a mesh, as dp=8,tp=4")
     written = plan(spec)
     length = _length(spec, written, length, 1 if batch is None else batch)
@@ -103,7 +103,8 @@ def cost(
         return known(names, lambda: find(length)) or {}
 
     if mesh is not None:
-        devices = Mesh.of(mesh, strategy)
+        own = spec.trainer.strategy
+        devices = Mesh.of(mesh, own.spec_name if strategy is None and own.shards is not None else strategy)
         return on_mesh(spec, written, length, batch, devices, speeds, known, at_length, unknown)
     return _on_one(spec, written, length, batch or 1, known, at_length, unknown)
 

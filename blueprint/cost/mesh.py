@@ -6,11 +6,9 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 from blueprint.diagnosis import nearest
-
-Strategy = Literal["model_parallel", "ddp"]
+from blueprint.registry import members
 
 #: The dimensions of a mesh, and what is divided along each.
 DIMENSIONS = {
@@ -31,29 +29,32 @@ class MeshError(ValueError):
 class Mesh:
     """dp x tp devices.
 
-    A batch is split over `dp`, and by the strategy `model_parallel` parameters, gradients and the optimizer's state are
-    too (Rajbhandari et al., 2020, *ZeRO*, §5); by `ddp` each device has them whole. Over `tp` layers are cut (Shoeybi
+    A batch is split over `dp`, and by a strategy that shards, parameters, gradients and the optimizer's state are too
+    (Rajbhandari et al., 2020, *ZeRO*, §5); by another each device has them whole. Over `tp` layers are cut (Shoeybi
     et al., 2019, §3). `ep` devices of a dp dimension share one set of experts (Lepikhin et al., 2021, §3.3).
     """
 
     dp: int = 1
     tp: int = 1
     ep: int = 1
-    strategy: Strategy = "model_parallel"
+    strategy: str = ""
+    sharded: bool = True
 
     @classmethod
-    def of(cls, said: str | Mapping[str, int], strategy: str = "model_parallel") -> Mesh:
-        """The mesh of `dp=8,tp=4` or of a mapping; raises `MeshError`."""
-        if strategy not in get_args(Strategy):
-            choices = get_args(Strategy)
-            near = nearest(strategy, choices) or choices[0]
+    def of(cls, said: str | Mapping[str, int], strategy: str | None = None) -> Mesh:
+        """The mesh of `dp=8,tp=4` or of a mapping, by a strategy: where none is said, one that shards. Raises
+        `MeshError`."""
+        choices = strategies()
+        strategy = sharding() if strategy is None else strategy
+        if strategy not in choices:
+            near = nearest(strategy, list(choices)) or next(iter(choices))
             raise MeshError(f"no strategy is called `{strategy}` (there are: {', '.join(choices)})", f"say `{near}`")
         sizes = dict(said) if isinstance(said, Mapping) else {name: _size(name, n) for name, n in pairs(said, "mesh")}
         for name, size in sizes.items():
             known_dimension(name)
             if type(size) is not int or size < 1:
                 raise MeshError(f"{name}={size}: a dimension has 1 device or more", f"say {name}=1 or leave it out")
-        mesh = cls(**sizes, strategy=strategy)  # type: ignore[arg-type]
+        mesh = cls(**sizes, strategy=strategy, sharded=choices[strategy])
         mesh._check()
         return mesh
 
@@ -82,11 +83,12 @@ class Mesh:
         )
 
     def _check(self) -> None:
-        if self.strategy == "ddp" and (self.tp > 1 or self.ep > 1):
+        if not self.sharded and (self.tp > 1 or self.ep > 1):
             name = "tp" if self.tp > 1 else "ep"
+            said = f"{name}={getattr(self, name)}"
             raise MeshError(
-                f"by `ddp` each device has the whole model: {name}={getattr(self, name)} has nothing to divide",
-                f"leave {name} out, or say the strategy `model_parallel`",
+                f"by `{self.strategy}` each device has the whole model: {said} has nothing to divide",
+                f"leave {name} out, or say the strategy `{sharding()}`",
             )
         if self.dp % self.ep:
             allowed = [str(n) for n in range(2, self.dp + 1) if self.dp % n == 0]
@@ -94,6 +96,16 @@ class Mesh:
             raise MeshError(
                 f"ep={self.ep} does not divide dp={self.dp}: devices that share experts are part of dp", say
             )
+
+
+def strategies() -> dict[str, bool]:
+    """The strategies that can be counted, and whether each shards the weights."""
+    return {cls.spec_name: cls.shards for cls in members("strategy") if cls.shards is not None}  # type: ignore[attr-defined]
+
+
+def sharding() -> str:
+    """The first strategy that shards the weights."""
+    return next(name for name, shards in strategies().items() if shards)
 
 
 @dataclass(frozen=True, slots=True)

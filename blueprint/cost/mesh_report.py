@@ -148,7 +148,7 @@ class MeshCost:
         }
 
     def __str__(self) -> str:
-        how = {"model_parallel": "fully sharded over dp", "ddp": "the whole model on each (DDP)"}[self.mesh.strategy]
+        how = "fully sharded over dp" if self.mesh.sharded else f"the whole model on each ({self.mesh.strategy})"
         tokens = f" x {self.length} tokens" if self.length else ""
         devices = f"{self.mesh.devices} device{'s' if self.mesh.devices > 1 else ''}"
         sections = [
@@ -172,7 +172,7 @@ class MeshCost:
 
     def _memory_rows(self) -> Iterator[tuple[str, str, str]]:
         notes = {"transit": "weights and gradients while they are whole"}
-        if self.mesh.strategy == "ddp":
+        if not self.mesh.sharded:
             notes = {"transit": "gradients in buckets"}
         for name, number in self.memory.to_plain().items():
             if name != "averages" or number:

@@ -77,7 +77,7 @@ def on_mesh(
     step = at_length(told, lambda n: _step(spec, written, n, share, mesh))
     activations = step.get("activations")
     transit = max(step[f"held {phase}"] for phase in PHASES) - step["activations"] if step else None
-    if mesh.strategy == "ddp":
+    if not mesh.sharded:
         transit = gradients  # copied into buckets, which stand beside them
     learned = sum(each.nbytes for each in model.parameters() if each.requires_grad)
     moved = None
@@ -130,7 +130,7 @@ def _step(spec: Spec, written: Plan, length: int, share: int, mesh: Mesh) -> dic
 
 def _sent(step: dict[str, int], mesh: Mesh) -> tuple[Sent, ...]:
     found = ((kind, along, step[f"{kind} {along}"], step[f"{kind} {along} calls"]) for kind, along in WAYS)
-    buckets = mesh.strategy == "ddp"
+    buckets = not mesh.sharded
     return tuple(Sent(kind, along, size, None if buckets else calls) for kind, along, size, calls in found if size)
 
 

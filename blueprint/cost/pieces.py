@@ -156,7 +156,7 @@ def shard(parameter: Tensor, group: int) -> Tensor:
 
 def hold_shards(model: nn.Module, mesh: Mesh) -> None:
     """Leave of every parameter what a device holds between steps."""
-    if mesh.strategy == "ddp":
+    if not mesh.sharded:
         return
     units = units_of(model, mesh)
     _put(model, {each: shard(each, unit.group) for unit in units for each in unit.parameters})

@@ -58,7 +58,7 @@ class Traffic(Watch):
     def follow(self, model: nn.Module, ledger: Ledger) -> None:
         """Listen where parameters are gathered and gradients reduced."""
         self.units = units_of(model, self.mesh)
-        if self.mesh.strategy == "ddp":
+        if not self.mesh.sharded:
             return
         root, *units = self.units
         # What belongs to no block is gathered first and stays to the end of the backward.
@@ -70,7 +70,7 @@ class Traffic(Watch):
     def finish(self) -> None:
         """The step is over: what nobody has reduced yet is now."""
         for unit in self.units:
-            if self.mesh.strategy == "ddp":
+            if not self.mesh.sharded:
                 self._say("all-reduce", "dp", sum(each.nbytes for each in _moved(unit)), self.mesh.dp)
             else:
                 self._scatter(unit)

@@ -18,6 +18,8 @@ class Strategy(Component, kind="strategy"):
 
     #: What it cannot train in, and why.
     refused: ClassVar[dict[str, str]] = {}
+    #: Whether devices that share batches share the weights as well, or hold all of them each; None: that is not told.
+    shards: ClassVar[bool | None] = None
     #: Whether it asks for a CUDA device.
     cuda: ClassVar[bool] = False
 
@@ -45,6 +47,8 @@ class Ddp(Strategy):
     """Every device has the whole model and a share of each batch; gradients are averaged (Li et al., 2020, *PyTorch
     Distributed*)."""
 
+    shards: ClassVar[bool | None] = False
+
     def build(self, at: Site) -> Any:
         """The strategy."""
         from blueprint.training.strategies.replicated import Replicated
@@ -58,6 +62,7 @@ class ModelParallel(Strategy):
     FSDP*), and cut into pieces that work at once, as far as its parts can be (Shoeybi et al., 2019, *Megatron-LM*, §3).
     """
 
+    shards: ClassVar[bool | None] = True
     refused: ClassVar[dict[str, str]] = {
         "16-mixed": "its gradients lie on several devices, and no loss scaler sees all of them",
         "16-true": "without loss scaling its gradients underflow and training ends in NaN",
