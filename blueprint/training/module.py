@@ -20,6 +20,7 @@ from blueprint.model.recompute import recompute
 from blueprint.model.weights import freeze, trained
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
+from blueprint.training.asked import Asked, ask
 from blueprint.training.average import Average
 from blueprint.training.checkpoint import AVERAGED
 from blueprint.training.counts import processed
@@ -53,6 +54,8 @@ class BlueprintModule(pl.LightningModule):
         if spec.objective is None:
             raise TrainError("the spec has no `objective`: nothing says what the model learns")
         self.objective = spec.objective.build(self.plan.site)
+        #: The models that the objective asks; within a dataclass, where no module finds them.
+        self.asked: Asked | None = None
         #: Optimizer steps of the whole run, for the schedule; `run` knows better where epochs count too.
         self.total_steps: int | None = spec.trainer.max_steps
         #: What checkpoints carry beside the spec.
@@ -80,6 +83,7 @@ class BlueprintModule(pl.LightningModule):
             torch.set_default_dtype(torch.float32)
             try:
                 self.model = build_plan(self.plan, seed=self.spec.seed)
+                self.asked = ask(self.spec)
             finally:
                 torch.set_default_dtype(wanted)
             self.model.spec = self.spec  # type: ignore[assignment]
@@ -92,6 +96,8 @@ class BlueprintModule(pl.LightningModule):
             # What is wrong with the optimizer's groups shows now.
             trained(self.model, self.spec)
             self.average = None if self.spec.ema is None else Average(self.spec.ema, self.model)
+            if self.asked is not None:
+                self.objective.meet(self.asked.models)
 
     def require_model(self) -> nn.Module:
         """The model, built if it was not yet."""
@@ -110,6 +116,11 @@ class BlueprintModule(pl.LightningModule):
         schedule = self.spec.schedule
         scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Bring the models that the objective asks to where this one is."""
+        if self.asked is not None:
+            self.asked.to(self.device, self.trainer.precision_plugin.convert_module)
 
     def on_train_start(self) -> None:
         """Set the learning rate by the schedule as it is now: a resumed run may have been given another length."""

@@ -14,6 +14,7 @@ from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
 from blueprint.training.data import DataError
 from blueprint.training.data import prepare as stages
+from blueprint.training.data.answers import Answers
 from blueprint.training.data.build import build, cache_folder
 from blueprint.training.data.dataset import Samples
 from blueprint.training.data.encoder import Content
@@ -107,6 +108,8 @@ class Text:
     form: Form
     tallies: tuple[Tally, ...] = ()
     """What each stage took, gave and left out."""
+    answers: Answers | None = None
+    """What models that the objective asks say of the training samples, where that is kept."""
 
     @cached_property
     def packing(self) -> Packing:
@@ -116,7 +119,7 @@ class Text:
     @cached_property
     def train(self) -> Samples:
         """The training samples, in the order of the run."""
-        return self._samples(self.tokens.train, self.spec.seed if self.data.shuffle else None)
+        return self._samples(self.tokens.train, self.spec.seed if self.data.shuffle else None, self.answers)
 
     @cached_property
     def validation(self) -> Samples:
@@ -129,10 +132,15 @@ class Text:
             return self.validation
         return self._samples(self.tokens.validation, self.spec.seed)
 
-    def _samples(self, split: Split, order: int | None) -> Samples:
+    @cached_property
+    def lying(self) -> Samples:
+        """The training samples as they lie, each once."""
+        return self._samples(self.tokens.train, None)
+
+    def _samples(self, split: Split, order: int | None, beside: Answers | None = None) -> Samples:
         objective = self.spec.objective
         change = None if objective is None or self.tokenizer is None else objective.change(self.tokenizer)
-        return Samples(split, self.packing, seed=order, change=change, lots=self.spec.seed)
+        return Samples(split, self.packing, seed=order, change=change, lots=self.spec.seed, beside=beside)
 
     @property
     def batches(self) -> int:

@@ -23,14 +23,21 @@ class Samples(Dataset[Arrays]):
 
     With a `seed` the order is shuffled anew every epoch; without one it is the stored order. Item -1 counts for
     nothing: labels of -100 (numbers: nan), place -1. `change` is made to every sample, from lots that depend on `lots`,
-    the epoch and the sample alone.
+    the epoch and the sample alone. `beside` has further arrays of every sample, by its number.
     Picklable: what travels to another process is a path and a few numbers. Raises `DataError` where there is no sample.
     """
 
     def __init__(
-        self, split: Split, packing: Packing, *, seed: int | None, change: Change | None = None, lots: int = 0
+        self,
+        split: Split,
+        packing: Packing,
+        *,
+        seed: int | None,
+        change: Change | None = None,
+        lots: int = 0,
+        beside: Callable[[int], Arrays] | None = None,
     ) -> None:
-        self.split, self.packing, self.change, self.lots = split, packing, change, lots
+        self.split, self.packing, self.change, self.lots, self.beside = split, packing, change, lots, beside
         count = packing.count(split)
         self.order: Order = Sequential(count) if seed is None else Shuffled(count, seed)
 
@@ -44,6 +51,8 @@ class Samples(Dataset[Arrays]):
         arrays = self.packing.sample(self.split, place)
         if self.change is not None:
             arrays = self.change(arrays, f"{self.lots} {self.split.name} {n // len(self)} {place}")
+        if self.beside is not None:
+            arrays = arrays | self.beside(place)
         if filler:
             labels = arrays["labels"]
             arrays["labels"] = np.full_like(labels, np.nan if labels.dtype.kind == "f" else IGNORE)

@@ -1,5 +1,5 @@
-"""What objectives share that judge predictions by labels. Shapes: `N` predictions that count, `D` width of what they are
-made of, `C` classes or tokens.
+"""What objectives share that judge predictions by labels. Shapes: `B` batch, `T` tokens, `N` predictions that count,
+`D` width of what they are made of, `C` classes or tokens.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ class JudgingObjective(ABC):
     @abstractmethod
     def logits(self, model: nn.Module, states_ND: Tensor) -> Tensor:
         """The predictions of some states, (N, C)."""
+
+    @abstractmethod
+    def classes(self, model: nn.Module) -> int:
+        """How many classes or tokens a prediction tells apart: C."""
 
     def counted(self, labels: Tensor) -> Tensor:
         """Which predictions count, of the shape of the labels."""

@@ -38,6 +38,11 @@ class LabelsObjective(JudgingObjective):
         """The same: they are predictions already."""
         return states_ND
 
+    def classes(self, model: nn.Module) -> int:
+        """The outputs of the head."""
+        size: int = model.plan.model.head.classes  # type: ignore[union-attr, assignment]
+        return size
+
     def judged(self, model: nn.Module, out: Any, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss of `labels` (B,), and as metrics the same without gradient (`loss`, a sample's), the number of
         samples it is a mean of (`tokens`), the terms of the model's parts, and outside training the class `predicted`

@@ -28,6 +28,11 @@ class TokenObjective(JudgingObjective):
         logits_1NV: Tensor = model.project(states_ND[None])  # type: ignore[operator]
         return logits_1NV[0]
 
+    def classes(self, model: nn.Module) -> int:
+        """The size of the vocabulary."""
+        size: int = model.plan.site.vocab_size  # type: ignore[union-attr, assignment]
+        return size
+
 
 def read(model: nn.Module, batch: Mapping[str, Any]) -> Any:
     """What the model makes of `input_ids` (B, T), the logits left out, which are never whole in memory.
