@@ -42,8 +42,12 @@ class Objective(Component, kind="objective"):
     One that reads logits of whole sequences has the trait `pooled`, as the heads that give them; one whose targets are
     tokens that the model must not see has the trait `next_token`; one that predicts tokens of running text as they
     stand there has `running`, and one that predicts all of them `every_token`; one whose predictions are a softmax's,
-    over tokens or classes, has `softmax`. An object may offer `scores()`, torchmetrics by name: held-out batches then
-    have `predicted` among their metrics, of the shape of the batch's labels.
+    over tokens or classes, has `softmax`.
+
+    An object may offer `scores()`, torchmetrics by name: held-out batches then have `predicted` among their metrics, of
+    the shape of the batch's labels, or `told`, what each score is updated with, by its name. It may offer
+    `refer(model, references)`: before its scores are asked for, it is given what the data says of its labels at large,
+    arrays by name (an empty map where that is nothing).
 
     One that asks models which were trained elsewhere names them in `asks`. In training its object then has been given
     them, by `meet(models)`; they are in eval mode, learn nothing and are stored nowhere with the model that learns.
@@ -220,13 +224,18 @@ class DataSource(Component, kind="source"):
 
         The content is what `gives` says: `text`, a str; `pairs`, (source, target), two of them; `labelled`,
         (text, label); `scored`, (text, number), the number as it is written; `images`, (pixels, label), the pixels as
-        bytes in the order channel, row, column.
+        bytes in the order channel, row, column; `captioned`, (pixels, (texts, label)), the label None where there are
+        no classes.
         """
         raise TypeError(f"source `{self.spec_name}` gives no documents")
 
     def classes(self, *, read: bool = False) -> list[str] | None:
         """The names of the labels, in the order of their numbers; None where there are none, or where they are known
         only once the documents are `read`."""
+        return None
+
+    def prompts(self) -> list[list[str]] | None:
+        """Texts that tell of each label, as many of each, in the order of their numbers; None where there are none."""
         return None
 
 

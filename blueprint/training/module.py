@@ -219,7 +219,8 @@ class BlueprintModule(pl.LightningModule):
         if self.average is not None and self.average.said.validation == "averaged":
             self._measured.enter_context(self.average.worn())
         self._held_out = []
-        self._scores = {name: score.to(self.device) for name, score in scores(self.objective).items()}
+        text = getattr(getattr(self.trainer, "datamodule", None), "text", None)
+        self._scores = scores(self.objective, self.require_model(), text, self.device)
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> None:
         """Add a batch to the held-out loss, weighted by its tokens, and to the objective's scores."""

@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from blueprint.training.task import Text
 
 IGNORED = -100
 
 
-def scores(objective: Any) -> dict[str, Any]:
-    """The objective's torchmetrics by name, empty of any batch; none where it has none."""
-    made = getattr(objective, "scores", None)
-    return {} if made is None else dict(made())
+def scores(objective: Any, model: nn.Module, text: Text | None, device: torch.device | str) -> dict[str, Any]:
+    """The objective's torchmetrics by name, empty of any batch; none where it has none.
+
+    An objective that refers to what the data says of its labels at large is told of it first.
+    """
+    refer, made = getattr(objective, "refer", None), getattr(objective, "scores", None)
+    if refer is not None:
+        found = {} if text is None else text.references
+        refer(model, {name: torch.from_numpy(each).to(device) for name, each in found.items()})
+    return {} if made is None else {name: each.to(device) for name, each in made().items()}
 
 
-def score(into: Mapping[str, Any], metrics: Mapping[str, Tensor], batch: Mapping[str, Tensor]) -> None:
-    """Add a batch: what was predicted against its labels, without the rows that only fill it up."""
+def score(into: Mapping[str, Any], metrics: Mapping[str, Any], batch: Mapping[str, Tensor]) -> None:
+    """Add a batch: what each score was told, or what was predicted against the batch's labels, without the rows that
+    only fill it up."""
+    for name, said in metrics.get("told", {}).items():
+        into[name].update(*said)
     predicted, labels = metrics.get("predicted"), batch["labels"]
     if predicted is None or not into:
         return

@@ -203,6 +203,11 @@ class Text:
                 f"(`vocab_size: {tokenizer.known}` spares them)"
             )
 
+    @cached_property
+    def references(self) -> dict[str, Any]:
+        """What the data says of its labels at large, arrays by name; empty where it says nothing."""
+        return self.form.references()
+
     def identity(self) -> dict[str, str]:
         """Hashes by which another run can tell whether it reads the same data."""
         return {
