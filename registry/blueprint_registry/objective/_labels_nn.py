@@ -1,4 +1,5 @@
-"""One label for a whole sequence or image. Shapes: `B` batch, `C` outputs of the head."""
+"""One label for a whole sequence or image. Shapes: `B` batch, `N` samples of it, `C` outputs of the head,
+which also are their width `D`."""
 
 from __future__ import annotations
 

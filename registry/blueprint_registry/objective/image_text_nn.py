@@ -1,5 +1,5 @@
-"""Texts that go with images. Shapes: `B` batch, `N` pairs that count, `C` classes, `K` texts of each, `T` tokens, `P`
-width of a vector.
+"""Texts that go with images. Shapes: `B` batch, `N` pairs that count, `C` classes, `K` texts of each, `R` texts that
+are read at once, `T` tokens, `P` width of a vector.
 """
 
 from __future__ import annotations
