@@ -300,7 +300,7 @@ class Captions:
         pixels, beside = split(data)
         texts, label = json.loads(beside)
         number = 0 if self.classes is None else self.classes.number(label)
-        parts = [[number], pixel_values(pixels, self.shape)]
+        parts: list[Any] = [[number], pixel_values(pixels, self.shape)]
         for text in texts:
             parts += [[self.vocab_size - 1], self.text(text)]
         return np.concatenate(parts).astype(np.int64)

@@ -1,5 +1,6 @@
-"""One label for a whole sequence or image. Shapes: `B` batch, `N` samples of it, `C` outputs of the head,
-which also are their width `D`."""
+"""One label for a whole sequence or image. Shapes: `B` batch, `N` samples of it, `C` outputs of the head, which are all
+that is predicted from: `D`.
+"""
 
 from __future__ import annotations
 
