@@ -69,7 +69,7 @@ def at(node: Any, path: tuple[Any, ...]) -> Any:
 
 def named(path: tuple[Any, ...]) -> bool:
     """Whether the keys of the map there are the author's own names."""
-    return bool(path) and path[-1] in ("blocks", "overrides", "names")
+    return bool(path) and path[-1] in ("blocks", "overrides")
 
 
 def test_it_is_a_schema() -> None:
@@ -100,7 +100,7 @@ def test_every_misspelt_key_is_refused(path: Path) -> None:
 def test_every_misspelt_type_and_wrong_kind_of_value_is_refused(path: Path) -> None:
     spec = value(path.read_text())
     free = ("name", "description", "path", "prompt", "from", "extends", "plugins", "pattern", "teacher")
-    for where in filter(lambda path: not named(path), maps(spec)):
+    for where in maps(spec):
         for key, said in at(spec, where).items():
             if isinstance(said, dict | list) or key in free or "${" in str(said):
                 continue

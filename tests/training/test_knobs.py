@@ -225,7 +225,7 @@ SOURCES = {
     "source.image_prompts.mean": {"mean": 0.5},
     "source.image_prompts.std": {"std": 0.5},
     "source.image_prompts.templates": {"templates": ["the {}", "{}"]},
-    "source.image_prompts.names": {"names": {"class": "a class"}},
+    "source.image_prompts.names": {"names": ["a class"]},
     "source.image_captions.path": {"path": "others"},
     "source.image_captions.channels": {"channels": 1},
     "source.image_captions.mean": {"mean": 0.5},

@@ -1,11 +1,12 @@
 """Images with texts that are made of their classes' names."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from blueprint.component import Fault, register, rule
+from blueprint.component import Fault, Faults, register, rule
 from blueprint_registry.source._images import ClassFolders
 
 
@@ -24,8 +25,8 @@ class ImagePrompts(ClassFolders):
     templates: Annotated[list[str], Field(min_length=1)] = ["a photo of a {}"]
     """Texts in which `{}` stands for the name of the class."""
 
-    names: dict[str, str] = {}
-    """What classes are called in texts, by the names of their folders; those that are not here are called as these."""
+    names: list[str] | None = None
+    """What the classes are called in texts, in the order of their folders' names, sorted; null calls them as these."""
 
     @rule("templates")
     def _say_the_name(templates: list[str]) -> Iterator[Fault]:
@@ -35,29 +36,32 @@ class ImagePrompts(ClassFolders):
         if len(set(templates)) < len(templates):
             yield Fault("a template is listed twice", "templates")
 
+    @rule("names")
+    def _told_apart(names: list[str] | None) -> Faults:
+        again = sorted({name for name in names or () if (names or []).count(name) > 1})
+        return f"two classes are called {again[0]!r}: their texts cannot be told apart" if again else None
+
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
         """CLIP's first template; two, with names."""
-        names = {"0": "zero", "1": "one"}
-        said = {"path": "digits", "channels": 1, "templates": ["the digit {}", "{}, by hand"], "names": names}
+        said = {"path": "digits", "channels": 1, "templates": ["the digit {}", "{}, by hand"], "names": ["zero", "one"]}
         return [{"path": "flowers"}, said]
 
     def content(self, said: str) -> tuple[list[str], str]:
         """The class's texts, and the class."""
-        return self.texts_of(said), said
-
-    def texts_of(self, label: str) -> list[str]:
-        """The texts of a class, one a template."""
-        return [template.replace("{}", self.names.get(label, label)) for template in self.templates]
+        return self._texts[said], said
 
     def prompts(self) -> list[list[str]] | None:
-        """The texts of every class, in the order of their numbers; raises ValueError for a name that no folder has, and
-        where two classes have the same texts."""
+        """The texts of every class, in the order of their numbers; raises ValueError where there are not as many
+        `names` as folders."""
+        return list(self._texts.values())
+
+    @cached_property
+    def _texts(self) -> dict[str, list[str]]:
         classes = self.classes(read=True) or []
-        strange = [name for name in self.names if name not in classes]
-        if strange:
-            raise ValueError(f"`names` says what {strange[0]!r} is called, and {self.path} has no folder of that name")
-        found = [self.texts_of(label) for label in classes]
-        if len(set(map(tuple, found))) < len(found):
-            raise ValueError("two classes are called the same: their texts cannot be told apart")
-        return found
+        names = classes if self.names is None else self.names
+        if len(names) != len(classes):
+            shown = ", ".join(classes[:8]) + (", …" if len(classes) > 8 else "")
+            raise ValueError(f"`names` lists {len(names)} names, and {self.path} has {len(classes)} folders: {shown}")
+        each = zip(classes, names, strict=True)
+        return {label: [template.replace("{}", name) for template in self.templates] for label, name in each}

@@ -33,15 +33,15 @@ def photos(tmp_path: Path) -> Path:
 
 def test_templates_say_what_classes_are_called(classes: Path) -> None:
     said: dict[str, Any] = {"path": str(classes), "channels": 1, "templates": ["the {}", "{} is {}"]}
-    source = ImagePrompts(**said, names={"1": "one"})
+    source = ImagePrompts(**said, names=["0", "one"])
     contents = [content for _, content in source.documents()]
     assert contents == [(bytes(4), (["the 0", "0 is 0"], "0")), (bytes([255] * 4), (["the one", "one is one"], "1"))]
     assert source.prompts() == [["the 0", "0 is 0"], ["the one", "one is one"]]
     assert source.classes(read=True) == ["0", "1"]
-    with pytest.raises(ValueError, match=r"'2' is called, and .* has no folder of that name"):
-        ImagePrompts(**said, names={"2": "two"}).prompts()
-    with pytest.raises(ValueError, match="called the same"):
-        ImagePrompts(**said, names={"0": "1"}).prompts()
+    with pytest.raises(ValueError, match=r"`names` lists 1 names, and .* has 2 folders: 0, 1"):
+        ImagePrompts(**said, names=["zero"]).prompts()
+    with pytest.raises(ValidationError, match="two classes are called 'one'"):
+        ImagePrompts(**said, names=["one", "one"])
 
 
 @pytest.mark.parametrize("templates", [["a digit"], [], ["{}", "{}"]])
