@@ -123,8 +123,12 @@ class Text:
 
     @cached_property
     def validation(self) -> Samples:
-        """Every held-out sample, as they lie."""
-        return self._samples(self.tokens.validation, None)
+        """Every held-out sample: as they lie, or where the objective compares those of a batch, mixed, always the same
+        way."""
+        objective = self.spec.objective
+        if objective is None or "compares" not in objective.traits:
+            return self._samples(self.tokens.validation, None)
+        return self._samples(self.tokens.validation, self.spec.seed, once=True)
 
     def held_out(self, batches: int) -> Samples:
         """The samples that `batches` validation batches read: all of them where they fit, else always the same lot."""
@@ -137,10 +141,11 @@ class Text:
         """The training samples as they lie, each once."""
         return self._samples(self.tokens.train, None)
 
-    def _samples(self, split: Split, order: int | None, beside: Answers | None = None) -> Samples:
+    def _samples(self, split: Split, order: int | None, beside: Answers | None = None, once: bool = False) -> Samples:
         objective = self.spec.objective
         change = None if objective is None or self.tokenizer is None else objective.change(self.tokenizer)
-        return Samples(split, self.packing, seed=order, change=change, lots=self.spec.seed, beside=beside)
+        said: dict[str, Any] = {"change": change, "lots": self.spec.seed, "beside": beside, "once": once}
+        return Samples(split, self.packing, seed=order, **said)
 
     @property
     def batches(self) -> int:

@@ -75,6 +75,15 @@ def test_samples_have_their_images_and_a_text_of_their_class(shades: Path) -> No
     assert references["attention_mask"].sum(-1).tolist() == [[5, 9], [6, 10]]
 
 
+def test_held_out_pairs_are_mixed_so_that_a_batch_has_several_classes(shades: Path) -> None:
+    text = prepare(bp.loads(SPEC.replace("IMAGES", str(shades))), progress=False)
+    labels = [int(text.validation[n]["labels"]) for n in range(len(text.validation))]
+    assert labels != sorted(labels)
+    places = [int(text.validation[n]["place"]) for n in range(len(labels))]
+    assert sorted(places) == list(range(len(labels)))
+    assert not text.validation.order.endless
+
+
 def test_a_long_text_keeps_its_end(shades: Path) -> None:
     said = SPEC.replace("IMAGES", str(shades)).replace("all {}", "an image all {}")
     ids = prepare(bp.loads(said), progress=False).references["input_ids"]

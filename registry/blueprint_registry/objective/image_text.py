@@ -22,7 +22,7 @@ class ImageText(Objective):
     parts act in training alone.
     """
 
-    traits: ClassVar[frozenset[str]] = frozenset({"pooled"})
+    traits: ClassVar[frozenset[str]] = frozenset({"pooled", "compares"})
     models: ClassVar[frozenset[str]] = frozenset({"dual_encoder"})
     samples: ClassVar[frozenset[str]] = frozenset({"captioned"})
     beside: ClassVar[dict[str, Any]] = {"model.type": "dual_encoder"}
