@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from blueprint.training import metrics
 from blueprint.training.checkpoint import read
 from blueprint.training.error import TrainError
 from blueprint.training.evaluate import evaluate
+from blueprint.training.folder import plain_spec, yaml_text
 from blueprint.training.verify import verify_resume
 
 from .conftest import LABELLED, SPEC, MakeSpec
@@ -156,6 +159,22 @@ def test_a_killed_run_goes_on_exactly_from_a_spec_with_a_relative_path(
     (tmp_path / "specs" / "small.yaml").write_text(said + objective)
     report = verify_resume(bp.load(tmp_path / "specs" / "small.yaml"), steps=6, stop=3, folder=tmp_path / "verify")
     assert report.ok, str(report)
+
+
+@pytest.mark.slow
+def test_two_processes_ask_and_learn_what_one_does(
+    student: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = student("model.block.dropout=0.0", "objective.cache={numbers: float32}")
+    (tmp_path / "spec.yaml").write_text(yaml_text(plain_spec(said)))
+    # A file: Lightning starts the second process by running it again.
+    (tmp_path / "main.py").write_text("from blueprint.cli.main import main\nmain()\n")
+    command = [sys.executable, str(tmp_path / "main.py"), "train", str(tmp_path / "spec.yaml"), "-q"]
+    for name, more in (("one", []), ("two", ["trainer.devices=2", "trainer.strategy=ddp"])):
+        # Each asks the teacher afresh.
+        monkeypatch.setenv("BLUEPRINT_CACHE", str(tmp_path / f"cache {name}"))
+        subprocess.run([*command, "-o", str(tmp_path / name), *more], check=True, capture_output=True, timeout=300)
+    assert apart(tmp_path / "one", tmp_path / "two") < 1e-5
 
 
 def test_a_relative_teacher_starts_from_its_file_and_is_needed_only_to_learn(

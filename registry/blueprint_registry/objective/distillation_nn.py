@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: Probabilities in memory at once, but never fewer predictions than keep a product with a large table busy.
 CHUNK_NUMBERS, CHUNK_ROWS = 1 << 22, 256
-#: What is called a class' share of nothing.
+#: The least share that is left to all classes that are not kept: rounded, the kept ones may have more than all.
 LEAST = 1e-7
 
 #: A teacher's answers in a batch: log p of classes (…, K), and which those are (…, K) where they are not all.
