@@ -88,7 +88,7 @@ def test_a_text_that_reads_the_same_is_as_good() -> None:
     # Image 0 looks like text 3, images 1 and 3 like text 3: the texts at 1 and 3 read the same.
     model = Towers(eye[[3, 3, 0, 3]], eye).eval()
     asked = ImageText().build(SITE)
-    found = scores(asked, model, None, "cpu")
+    found = scores(asked, model)
     score(found, asked(model, BATCH)[1], BATCH)
     assert set(found) == {"image_to_text", "text_to_image"}
     assert found["image_to_text"].compute().item() == pytest.approx(2 / 3)
@@ -114,7 +114,7 @@ def test_images_are_told_apart_by_the_texts_of_their_classes() -> None:
     batch = {**BATCH, "labels": torch.tensor([0, 1, -100, 1])}
     score(found, asked(model, batch)[1], batch)
     assert found["zero_shot"].compute().item() == pytest.approx(2 / 3)
-    assert set(scores(asked, model, None, "cpu")) == {"image_to_text", "text_to_image"}
+    assert set(scores(asked, model)) == {"image_to_text", "text_to_image"}
 
 
 def test_one_of_an_images_texts_is_drawn_and_the_same_for_the_same_word() -> None:
