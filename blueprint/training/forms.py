@@ -15,8 +15,8 @@ import numpy as np
 from blueprint.kinds import Document
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
+from blueprint.training.data.captions import Captions
 from blueprint.training.data.encoder import (
-    Captions,
     Classes,
     Content,
     Encoder,

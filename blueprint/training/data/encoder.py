@@ -102,7 +102,7 @@ class Whole:
 
     def ids(self, data: bytes) -> NDArray[Any]:
         """The ids of the text."""
-        return _whole(self.tokenizer, data.decode())
+        return whole_text(self.tokenizer, data.decode())
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Labelled:
     def ids(self, data: bytes) -> NDArray[Any]:
         """The label's number and the ids of the text."""
         text, label = (part.decode() for part in split(data))
-        return np.concatenate([[self.classes.number(label)], _whole(self.tokenizer, text)]).astype(np.int64)
+        return np.concatenate([[self.classes.number(label)], whole_text(self.tokenizer, text)]).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,9 @@ class Scored:
     def ids(self, data: bytes) -> NDArray[Any]:
         """The bytes of the number, as a little-endian double, and the ids of the text."""
         text, number = (part.decode() for part in split(data))
-        return np.concatenate([list(struct.pack("<d", float(number))), _whole(self.tokenizer, text)]).astype(np.int64)
+        return np.concatenate([list(struct.pack("<d", float(number))), whole_text(self.tokenizer, text)]).astype(
+            np.int64
+        )
 
 
 @dataclass(frozen=True)
@@ -263,54 +265,6 @@ class Pixels:
         return np.concatenate([[self.classes.number(label.decode())], values]).astype(np.int64)
 
 
-@dataclass(frozen=True)
-class Captions:
-    """The encoder of images of one shape with texts: the label's number (0 where there are none), every value, and each
-    text's ids within its ends, before each an id that no text has."""
-
-    shape: tuple[int, int, int]
-    tokenizer: Tokenizer
-    classes: Classes | None
-    divisible = False
-    eos_id = None
-
-    @property
-    def vocab_size(self) -> int:
-        """The tokenizer's, the 256 values of a byte, or as many as there are labels; and one id before each text."""
-        labels = [] if self.classes is None else self.classes.names
-        return max(self.tokenizer.vocab_size, 256, len(labels)) + 1
-
-    @property
-    def fingerprint(self) -> str:
-        """The shape, the labels in their order, and the tokenizer's."""
-        labels = None if self.classes is None else self.classes.names
-        return f"captions of {self.shape} {json.dumps(labels)} by {self.tokenizer.fingerprint}"
-
-    def dealt_by(self, data: bytes) -> bytes:
-        """The pixels."""
-        return split(data)[0]
-
-    def texts(self, data: bytes) -> list[str]:
-        """The image's texts."""
-        found: list[str] = json.loads(split(data)[1])[0]
-        return found
-
-    def ids(self, data: bytes) -> NDArray[Any]:
-        """The label's number, the values of all pixels, the texts; raises `DataError` for another size."""
-        pixels, beside = split(data)
-        texts, label = json.loads(beside)
-        number = 0 if self.classes is None else self.classes.number(label)
-        parts: list[Any] = [[number], pixel_values(pixels, self.shape)]
-        for text in texts:
-            parts += [[self.vocab_size - 1], self.text(text)]
-        return np.concatenate(parts).astype(np.int64)
-
-    def text(self, text: str) -> NDArray[Any]:
-        """The ids of a text, its end with them."""
-        end = self.tokenizer.eos_id
-        return np.concatenate([_whole(self.tokenizer, text), [] if end is None else [end]]).astype(np.int64)
-
-
 def pixel_values(pixels: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     """The values of an image's pixels; raises `DataError` for another size."""
     if len(pixels) != math.prod(shape):
@@ -318,7 +272,7 @@ def pixel_values(pixels: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8
     return np.frombuffer(pixels, dtype=np.uint8)
 
 
-def _whole(tokenizer: Any, text: str) -> NDArray[Any]:
+def whole_text(tokenizer: Any, text: str) -> NDArray[Any]:
     """The ids of a text that is a document: within the tokenizer's template, where it has one."""
     ids: NDArray[Any] = getattr(tokenizer, "document", tokenizer.encode)(text)
     return ids
