@@ -27,6 +27,7 @@ from blueprint.learning_kinds import (
     Stage,
     Tokenizer,
     WeightGroup,
+    of_part,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ __all__ = [
     "Stage",
     "Tokenizer",
     "WeightGroup",
+    "of_part",
 ]
 
 

@@ -6,7 +6,7 @@ They are spoken of as `blueprint.kinds`, beside the parts of models.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -19,6 +19,22 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+class _OfPart:
+    def __init__(self, field: str, usual: Any) -> None:
+        self.field, self.usual = field, usual
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        return self.usual if instance is None else getattr(getattr(instance, self.field), self.name)
+
+
+def of_part(field: str, usual: Any) -> Any:
+    """A class variable that an instance takes from the part in one of its fields; the class itself has `usual`."""
+    return _OfPart(field, usual)
+
+
 class Objective(Component, kind="objective"):
     """What is minimised. Object: `(model, batch) -> (loss, metrics)`, loss a mean in nats, of which `metrics` has the
     plain cross-entropy (`loss`) and what it is a mean over (`tokens`: how many predictions); no module. The site's
@@ -28,12 +44,19 @@ class Objective(Component, kind="objective"):
     of tokens `tags`, as those; one whose labels are classes has the trait `labels`, and `several` where a sample may
     have any number of them; one whose targets are tokens that the model must not see has the trait `next_token`; one
     that predicts tokens of running text as they stand there has `running`, and one that predicts all of them
-    `every_token`; one by which a decoder learns to see prompts both ways has `prefixes`.
+    `every_token`; one by which a decoder learns to see prompts both ways has `prefixes`; one whose predictions are a
+    softmax's, over tokens or classes, has `softmax`; one whose loss hangs on which samples a batch has, because it
+    compares them, has `compares`.
 
     An object may offer `scores()`, torchmetrics by name: held-out batches then have `predicted` among their metrics, of
-    the shape of the batch's labels, or `told`, what each score is updated with, by its name. Of held-out batches `loss`
-    and `tokens` may be vectors, of parts whose means add up; an object of such parts has a `share`, which a training
-    sets to what weighs the mean of so many predictions among those of other processes.
+    the shape of the batch's labels, or `told`, what each score is updated with, by its name. It may offer
+    `refer(model, references)`: before its scores are asked for, it is given what the data says of its labels at large,
+    arrays by name (an empty map where that is nothing). Of held-out batches `loss` and `tokens` may be vectors, of
+    parts whose means add up; an object of such parts has a `share`, which a training sets to what weighs the mean of so
+    many predictions among those of other processes.
+
+    One that asks models which were trained elsewhere names them in `asks`. In training its object then has been given
+    them, by `meet(models)`; they are in eval mode, learn nothing and are stored nowhere with the model that learns.
     """
 
     formulas: ClassVar[bool] = False
@@ -47,6 +70,19 @@ class Objective(Component, kind="objective"):
     measure: ClassVar[str] = "nats"
     #: What its loss is a mean over, where that is not what its samples say.
     unit: ClassVar[str | None] = None
+
+    def asks(self) -> Mapping[str, str]:
+        """Where the models lie that it asks, by the key that says so (`teacher`): runs, checkpoints or folders. They
+        answer the same samples, by as many outputs, as the model that learns."""
+        return {}
+
+    def keeps(self) -> str | None:
+        """What tells the answers of those models from any others about the same samples, where they are worth keeping
+        on disk; None where they are asked anew each time.
+
+        The object then has `answers(batch) -> {name: (B, …)}`, which depend on the sample alone; a training batch has
+        those of its samples under their names."""
+        return None
 
     def fits_labels(self, labels: int | None, outputs: int) -> Fault | None:
         """What is wrong with so many labels in the data (None: not known yet) for a head of so many outputs."""
@@ -211,13 +247,18 @@ class DataSource(Component, kind="source"):
 
         The content is what `gives` says: `text`, a str; `pairs`, (source, target), two of them; `labelled`,
         (text, label); `multi_labelled`, (text, labels); `tagged`, (words, labels), as many; `scored`, (text, number),
-        the number as it is written; `images`, (pixels, label), the pixels as bytes in the order channel, row, column.
+        the number as it is written; `images`, (pixels, label), the pixels as bytes in the order channel, row, column;
+        `captioned`, (pixels, (texts, label)), the label None where there are no classes.
         """
         raise TypeError(f"source `{self.spec_name}` gives no documents")
 
     def classes(self, *, read: bool = False) -> list[str] | None:
         """The names of the labels, in the order of their numbers; None where there are none, or where they are known
         only once the documents are `read`."""
+        return None
+
+    def prompts(self) -> list[list[str]] | None:
+        """Texts that tell of each label, as many of each, in the order of their numbers; None where there are none."""
         return None
 
 

@@ -13,8 +13,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -24,7 +26,7 @@ from blueprint.interop.family import read_family
 from blueprint.interop.rules import read_rules
 from tests.conftest import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Commands that make an environment: the slow test runs them in a fresh clone.
 NEWCOMER = ("make", "pip")
 
@@ -93,9 +95,18 @@ def test_the_component_shown_is_the_example() -> None:
     assert shown.text == (ROOT / "docs" / "examples" / "average.py").read_text()
 
 
+def _listed(nav: Any) -> Iterator[str]:
+    """The pages of a menu and of the menus in it."""
+    if isinstance(nav, str):
+        yield nav
+    else:
+        for inner in nav.values() if isinstance(nav, dict) else nav:
+            yield from _listed(inner)
+
+
 def test_the_site_has_every_page_and_its_fences_are_ones_it_understands() -> None:
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
-    assert sorted(page for entry in nav for page in entry.values()) == sorted(p.name for p in PAGES[1:])
+    assert sorted(_listed(nav)) == sorted(page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:])
     for page in PAGES[1:]:
         # Other words after the language make the fence plain text there.
         assert not re.findall(r'^```\w+ (?!title="[^"]+"$).*', page.read_text(), re.M), page.name

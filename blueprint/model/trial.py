@@ -20,10 +20,17 @@ Loss = Callable[[Any, Mapping[str, Any]], tuple[Tensor, Any]]
 
 
 def trial_loss(spec: Spec, site: Site) -> Loss:
-    """The spec's objective, or where it has none `mean_square`."""
+    """The spec's objective, or where it has none `mean_square`; the model itself stands for those it asks."""
     if spec.objective is None:
         return mean_square
-    loss: Loss = spec.objective.build(replace(site, path="objective"))
+    objective, asked = spec.objective.build(replace(site, path="objective")), spec.objective.asks()
+
+    def loss(model: Any, batch: Mapping[str, Any]) -> tuple[Tensor, Any]:
+        if asked:
+            objective.meet(dict.fromkeys(asked, model))
+        found: tuple[Tensor, Any] = objective(model, batch)
+        return found
+
     return loss
 
 

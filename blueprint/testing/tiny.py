@@ -99,7 +99,8 @@ def tiny(kind: str, name: str, settings: Mapping[str, Any] | None = None) -> dic
     said: dict[str, Any] = {}
     _put(said, "sample", None)
     path, types = _route(kind)
-    model = name if path == ("model",) else types.get(("model",), next(iter(names("model"))))
+    usual = cls.beside.get("model.type", types.get(("model",), next(iter(names("model")))))
+    model = name if path == ("model",) else usual
     for step, chosen in {**types, ("model",): model}.items():
         _put(said, f"{'.'.join(step)}.type", chosen)
     for length in range(1, len(path)):

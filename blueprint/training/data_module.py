@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 from torch.utils.data import DataLoader
 
 from blueprint.schema.spec import Spec
+from blueprint.training.answering import answered
 from blueprint.training.counts import processed
 from blueprint.training.data.loader import loader
 from blueprint.training.error import TrainError
@@ -40,7 +41,14 @@ class BlueprintData(pl.LightningDataModule):
         self._prepared()
 
     def train_dataloader(self) -> DataLoader[Any]:
-        """What is left of the epoch, from the batch that comes next."""
+        """What is left of the epoch, from the batch that comes next; before the first, models that the objective asks
+        have answered where their answers are kept."""
+        module: Any = None if self.trainer is None else self.trainer.lightning_module
+        asked = getattr(module, "asked", None)
+        if asked is not None and self.trainer is not None:
+            context = self.trainer.precision_plugin.forward_context
+            said = {"device": module.device, "context": context, "progress": self._progress}
+            self.text = answered(self._prepared(), module.objective, asked.hashes, **said)
         return self._loader(self._prepared().train, start=self._processed)
 
     def val_dataloader(self) -> DataLoader[Any]:

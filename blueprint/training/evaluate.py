@@ -45,7 +45,7 @@ def evaluate(
     samples = text.validation if limit is None else text.held_out(limit)
     batches = loader(samples, batch_size=batch_size or text.data.batch_size)
     total = count = torch.zeros((), dtype=torch.float64, device=device)
-    measured = {name: each.to(device) for name, each in scores(objective).items()}
+    measured = scores(objective, model, text, device)
     for index, batch in enumerate(batches):
         if index == limit:
             break

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+
 from blueprint.kinds import Document
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
+from blueprint.training.data.captions import Captions
 from blueprint.training.data.encoder import Classes, Content, Encoder, Labelled, Pairs, Pixels, Scored, Whole, joined
 from blueprint.training.data.labels import (
     MultiLabelled,
@@ -22,8 +25,8 @@ from blueprint.training.data.labels import (
     with_labels,
     words_and_labels,
 )
-from blueprint.training.data.packing import PACKINGS, Packing
-from blueprint.training.data.rows import ImageRows, LabelledRows, PairRows, ScoredRows
+from blueprint.training.data.packing import PACKINGS, Arrays, Packing
+from blueprint.training.data.rows import CaptionRows, ImageRows, LabelledRows, PairRows, ScoredRows
 from blueprint.training.error import TrainError
 
 
@@ -77,6 +80,10 @@ class Form:
     def packing(self) -> Packing:
         """How ids become samples."""
         raise TypeError(f"{type(self).__name__} says nothing of this")
+
+    def references(self) -> Arrays:
+        """What the data says of its labels at large, arrays by name; nothing, unless the form says otherwise."""
+        return {}
 
 
 class TextForm(Form):
@@ -235,23 +242,61 @@ class ImageForm(_Classified):
 
     def encoder(self) -> Encoder:
         """The label before the pixels; raises `TrainError` for images that the model does not take."""
-        shape = self._source.shape()
-        taken = getattr(getattr(self.spec.model, "embedding", None), "input_shape", shape)
-        if tuple(taken) != shape:
-            found, wanted = ("{} × {} × {}".format(*each) for each in (shape, taken))
-            raise TrainError(
-                f"the images are {found} (channels, height, width), but the model takes {wanted}\n"
-                "  = fix: say `image_size` and `channels` in its embedding, or `channels` in the source"
-            )
-        return Pixels(shape, self.classes)
+        return Pixels(shape_of(self), self.classes)
 
     def packing(self) -> Packing:
         """An image each."""
-        return ImageRows(self._source.shape(), *self._source.scale())
+        return images_of(self)
 
-    @property
-    def _source(self) -> Any:
-        return self.data.source
+
+class CaptionForm(Form):
+    """Images with texts."""
+
+    unit: ClassVar[str] = "pair"
+
+    def content(self, said: Any) -> Content:
+        """The pixels, then the texts and the label as JSON."""
+        pixels, beside = said
+        return joined((pixels, json.dumps(beside)))
+
+    def encoder(self) -> Captions:
+        """The label, the pixels and the texts; raises `TrainError` for images that the model does not take."""
+        return Captions(shape_of(self), self.tokenizer, None if self._names is None else Classes(self._names))
+
+    def packing(self) -> CaptionRows:
+        """An image with its texts each."""
+        pad, end = self.pad_id, self.tokenizer.eos_id
+        return CaptionRows(images_of(self), self.length, end, pad if pad is not None else end or 0)
+
+    def references(self) -> Arrays:
+        """`input_ids` and `attention_mask` (C, K, T) of the texts of each class, where the source has any."""
+        prompts, encoder, rows = self.data.source.prompts(), self.encoder(), self.packing()
+        each = [rows.padded([encoder.text(text) for text in texts]) for texts in prompts or ()]
+        return {name: np.stack([one[name] for one in each]) for name in each[0]} if each else {}
+
+    @cached_property
+    def _names(self) -> list[str] | None:
+        return self.data.source.classes(read=True)
+
+
+def shape_of(form: Form) -> tuple[int, int, int]:
+    """Channels, height and width of a form's images; raises `TrainError` where the model takes others."""
+    source: Any = form.data.source
+    shape: tuple[int, int, int] = source.shape()
+    taken = form.spec.model.inputs().get("pixel_values") or shape
+    if tuple(taken) != shape:
+        found, wanted = ("{} × {} × {}".format(*each) for each in (shape, taken))
+        raise TrainError(
+            f"the images are {found} (channels, height, width), but the model takes {wanted}\n"
+            "  = fix: say `image_size` and `channels` in its embedding, or `channels` in the source"
+        )
+    return shape
+
+
+def images_of(form: Form) -> ImageRows:
+    """How a form's images become what a model reads."""
+    source: Any = form.data.source
+    return ImageRows(source.shape(), *source.scale())
 
 
 FORMS: dict[str, type[Form]] = {
@@ -262,6 +307,7 @@ FORMS: dict[str, type[Form]] = {
     "tagged": TaggedForm,
     "scored": ScoredForm,
     "images": ImageForm,
+    "captioned": CaptionForm,
 }
 
 

@@ -21,6 +21,7 @@ from blueprint.model.weights import freeze, trained
 from blueprint.ops import is_spread
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
+from blueprint.training.asked import Asked, ask
 from blueprint.training.average import Average
 from blueprint.training.checkpoint import AVERAGED
 from blueprint.training.counts import processed
@@ -62,6 +63,8 @@ class BlueprintModule(pl.LightningModule):
         self.objective = spec.objective.build(self.plan.site)
         if hasattr(self.objective, "share"):
             self.objective.share = self._share
+        #: The models that the objective asks; within a dataclass, where no module finds them.
+        self.asked: Asked | None = None
         #: Optimizer steps of the whole run, for the schedule; `run` knows better where epochs count too.
         self.total_steps: int | None = spec.trainer.max_steps
         #: What checkpoints carry beside the spec.
@@ -95,6 +98,7 @@ class BlueprintModule(pl.LightningModule):
             torch.set_default_dtype(torch.float32)
             try:
                 self.model = build_plan(self.plan, seed=self.spec.seed)
+                self.asked = ask(self.spec)
             finally:
                 torch.set_default_dtype(wanted)
             self.model.spec = self.spec  # type: ignore[assignment]
@@ -110,6 +114,8 @@ class BlueprintModule(pl.LightningModule):
             # What is wrong with the optimizer's groups shows now.
             trained(self.model, self.spec)
             self.average = None if self.spec.ema is None else Average(self.spec.ema, self.model)
+            if self.asked is not None:
+                self.objective.meet(self.asked.models)
         if self._device_mesh is not None and not self._laid_out:
             lay_out(self.model, self._device_mesh, getattr(self.trainer.strategy, "expert_parallel_size", 1))
             self._laid_out = True
@@ -132,6 +138,11 @@ class BlueprintModule(pl.LightningModule):
         schedule = self.spec.schedule
         scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Bring the models that the objective asks to where this one is."""
+        if self.asked is not None:
+            self.asked.to(self.device, self.trainer.precision_plugin.convert_module)
 
     def on_train_start(self) -> None:
         """Set the learning rate by the schedule as it is now: a resumed run may have been given another length."""
@@ -263,7 +274,8 @@ class BlueprintModule(pl.LightningModule):
         if self.average is not None and self.average.said.validation == "averaged":
             self._measured.enter_context(self.average.worn())
         self._held_out = []
-        self._scores = {name: score.to(self.device) for name, score in scores(self.objective).items()}
+        text = getattr(getattr(self.trainer, "datamodule", None), "text", None)
+        self._scores = scores(self.objective, self.require_model(), text, self.device)
 
     def validation_step(self, batch: Mapping[str, Any], batch_idx: int = 0) -> None:
         """Add a batch to the held-out loss, weighted by its tokens, and to the objective's scores."""

@@ -18,6 +18,8 @@ from blueprint.training.folder import carried_start
 from blueprint.training.kept import unpacked
 
 _PREFIX = "model."
+#: The sections of a spec that say in which precision it computes.
+_PRECISE = ("trainer", "precision")
 _WEIGHTS = "model.safetensors"
 
 
@@ -38,18 +40,20 @@ def restore(
     device: torch.device | str = "cpu",
     weights: Literal["trained", "averaged"] = "trained",
     allow_plugins: bool = False,
+    like: Spec | None = None,
 ) -> nn.Module:
     """The model at `path`, in eval mode, its `spec` set: a run folder, a checkpoint, or a build or import folder.
 
     A run folder gives its newest whole checkpoint, of which `weights` chooses those that learned or their average
-    (`ema`). Raises `RestoreError` for what is missing, damaged, foreign, or
-    holds code; `SpecError` where the spec needs a plugin that is neither loaded nor allowed.
+    (`ema`). It computes in the precision that its own spec says, or that of `like`. Raises `RestoreError` for what is
+    missing, damaged, foreign, or holds code; `SpecError` where the spec needs a plugin that is neither loaded nor
+    allowed.
     """
     from blueprint.model.face import build
 
     stored = open_stored(path)
     spec = spec_of(stored, allow_plugins)
-    model = build(spec)
+    model = build(spec if like is None else spec.model_copy(update={key: getattr(like, key) for key in _PRECISE}))
     report = _fill(model, stored, "all")
     if not report.whole or report.unknown:
         raise RestoreError(f"{stored.path} does not fit its own spec:\n{report}")

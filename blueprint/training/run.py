@@ -18,6 +18,7 @@ from blueprint.ops import shared_by
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as checkpoints
 from blueprint.training import curve, heat, metrics, statistics
+from blueprint.training.asked import present, same_asked
 from blueprint.training.callbacks import sample
 from blueprint.training.callbacks.progress import RunProgress
 from blueprint.training.callbacks.record import Recorder
@@ -101,6 +102,7 @@ def resume(
         # A checkpoint holds the lock, too.
         was = said if said is not None and not layout.lock.exists() else read_json(layout.lock)
         same_data(was.get("data", {}), text.identity())
+        same_asked(was.get("asked", {}), training.module.lock.get("asked", {}))
         for path, why in damaged.items():
             training.say(f"passing over {path}: {why}")
             if first():
@@ -124,6 +126,8 @@ class _Training:
         self.module: BlueprintModule = compile(spec)
         self.module.total_steps = self.steps
         self.module.lock = lock(spec, self.module.plan.hash, text.identity())
+        if self.module.asked is not None:
+            self.module.lock["asked"] = self.module.asked.hashes
 
     def say(self, text: str) -> None:
         """Tell the user, without breaking the bar."""
@@ -255,6 +259,7 @@ class _Training:
 
 
 def _check(spec: Spec) -> None:
+    present(spec)
     for warning in (*check_precision(spec.trainer.precision, spec.trainer.accelerator), *check_policy(spec)):
         print(f"warning: {warning}", file=sys.stderr)
 

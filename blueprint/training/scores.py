@@ -5,15 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
+
+from blueprint.training.task import Text
 
 IGNORED = -100
 
 
-def scores(objective: Any) -> dict[str, Any]:
-    """The objective's torchmetrics by name, empty of any batch; none where it has none."""
-    made = getattr(objective, "scores", None)
-    return {} if made is None else dict(made())
+def scores(
+    objective: Any,
+    model: nn.Module | None = None,
+    text: Text | None = None,
+    device: torch.device | str = "cpu",
+) -> dict[str, Any]:
+    """The objective's torchmetrics by name, empty of any batch; none where it has none.
+
+    An objective that refers to what the data says of its labels at large is told of it first, and reads it by the
+    `model` that is to be measured.
+    """
+    refer, made = getattr(objective, "refer", None), getattr(objective, "scores", None)
+    if refer is not None and model is not None:
+        found = {} if text is None else text.references
+        refer(model, {name: torch.from_numpy(each).to(device) for name, each in found.items()})
+    return {} if made is None else {name: each.to(device) for name, each in made().items()}
 
 
 def score(into: Mapping[str, Any], metrics: Mapping[str, Any], batch: Mapping[str, Tensor]) -> None:

@@ -14,6 +14,7 @@ from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
 from blueprint.training.data import DataError
 from blueprint.training.data import prepare as stages
+from blueprint.training.data.answers import Answers
 from blueprint.training.data.build import build
 from blueprint.training.data.cache import cache_folder
 from blueprint.training.data.dataset import Samples
@@ -108,6 +109,8 @@ class Text:
     form: Form
     tallies: tuple[Tally, ...] = ()
     """What each stage took, gave and left out."""
+    answers: Answers | None = None
+    """What models that the objective asks say of the training samples, where that is kept."""
 
     @cached_property
     def packing(self) -> Packing:
@@ -117,12 +120,16 @@ class Text:
     @cached_property
     def train(self) -> Samples:
         """The training samples, in the order of the run."""
-        return self._samples(self.tokens.train, self.spec.seed if self.data.shuffle else None)
+        return self._samples(self.tokens.train, self.spec.seed if self.data.shuffle else None, self.answers)
 
     @cached_property
     def validation(self) -> Samples:
-        """Every held-out sample, as they lie."""
-        return self._samples(self.tokens.validation, None)
+        """Every held-out sample: as they lie, or where the objective compares those of a batch, mixed, always the same
+        way."""
+        objective = self.spec.objective
+        if objective is None or "compares" not in objective.traits:
+            return self._samples(self.tokens.validation, None)
+        return self._samples(self.tokens.validation, self.spec.seed, once=True)
 
     def held_out(self, batches: int) -> Samples:
         """The samples that `batches` validation batches read: all of them where they fit, else always the same lot."""
@@ -130,10 +137,16 @@ class Text:
             return self.validation
         return self._samples(self.tokens.validation, self.spec.seed)
 
-    def _samples(self, split: Split, order: int | None) -> Samples:
+    @cached_property
+    def lying(self) -> Samples:
+        """The training samples as they lie, each once."""
+        return self._samples(self.tokens.train, None)
+
+    def _samples(self, split: Split, order: int | None, beside: Answers | None = None, once: bool = False) -> Samples:
         objective = self.spec.objective
         change = None if objective is None or self.tokenizer is None else objective.change(self.tokenizer)
-        return Samples(split, self.packing, seed=order, change=change, lots=self.spec.seed)
+        said: dict[str, Any] = {"change": change, "lots": self.spec.seed, "beside": beside, "once": once}
+        return Samples(split, self.packing, seed=order, **said)
 
     @property
     def batches(self) -> int:
@@ -195,6 +208,11 @@ class Text:
                 f"documents, not {self.spec.vocab_size:,}: the model has rows above that which nothing will use "
                 f"(`vocab_size: {tokenizer.known}` spares them)"
             )
+
+    @cached_property
+    def references(self) -> dict[str, Any]:
+        """What the data says of its labels at large, arrays by name; empty where it says nothing."""
+        return self.form.references()
 
     def identity(self) -> dict[str, str]:
         """Hashes by which another run can tell whether it reads the same data."""

@@ -153,6 +153,9 @@ def test_vit(size: Any) -> None:
 def test_clip(eos: int, pool: Any) -> None:
     from transformers import CLIPConfig, CLIPModel
 
+    from blueprint.component import Site
+    from blueprint.kinds import Objective
+
     text = {**SIZES, "vocab_size": 101, "max_position_embeddings": 40, "eos_token_id": eos, "pad_token_id": 0}
     config = CLIPConfig(
         projection_dim=20,
@@ -177,6 +180,35 @@ def test_clip(eos: int, pool: Any) -> None:
     for logits in (found.logits, expected.logits_per_image):
         nn.functional.cross_entropy(logits, torch.tensor([2, 0, 1])).backward()
     same_gradients(ours, theirs, source)
+    for model in (ours, theirs):
+        model.zero_grad()
+    batch = {"input_ids": ids, "attention_mask": mask, "pixel_values": pixels(4), "labels": ids}
+    loss, _ = Objective.of("image_text").build(Site(d_model=8, width=8))(ours.train(), batch)
+    theirs_out = theirs(input_ids=ids, attention_mask=mask, pixel_values=pixels(4), return_loss=True)
+    torch.testing.assert_close(loss, theirs_out.loss, atol=1e-5, rtol=2e-5)
+    loss.backward()
+    theirs_out.loss.backward()
+    same_gradients(ours, theirs, source)
+
+
+@pytest.mark.parametrize("name", ["CLIP", "Siglip"])
+def test_the_loss_of_images_with_texts(name: str) -> None:
+    """Of their models' logits, as ours are the same."""
+    import transformers
+
+    from blueprint.component import Site
+    from blueprint.kinds import Objective
+
+    text = {**SIZES, "vocab_size": 101, "max_position_embeddings": 12, "eos_token_id": 97, "pad_token_id": 0}
+    config = getattr(transformers, f"{name}Config")(
+        text_config={**text, "projection_size": 32} if name == "Siglip" else text, vision_config={**SIZES, **IMAGE}
+    )
+    theirs = randomised(getattr(transformers, f"{name}Model")(config))
+    ids = torch.randint(3, 97, (5, 12), generator=torch.Generator().manual_seed(1))
+    out = theirs(input_ids=ids, pixel_values=pixels(5), return_loss=True)
+    objective = Objective.of({"type": "image_text", "loss": "softmax" if name == "CLIP" else "sigmoid"})
+    found = objective.build(Site(d_model=8, width=8)).total(out.logits_per_image) / 5
+    torch.testing.assert_close(found, out.loss, atol=1e-6, rtol=1e-6)
 
 
 def test_siglip_head_is_the_attention_pool() -> None:

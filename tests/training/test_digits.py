@@ -11,6 +11,7 @@ from blueprint.training.error import TrainError
 from blueprint.training.evaluate import evaluate
 from blueprint.training.task import prepare
 from tests.conftest import ROOT
+from tests.recipes.digits import write
 
 RECIPE = ROOT / "specs" / "recipes" / "digits.yaml"
 
@@ -18,12 +19,7 @@ RECIPE = ROOT / "specs" / "recipes" / "digits.yaml"
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits as images, in a folder for each."""
-    image, found = pytest.importorskip("PIL.Image"), pytest.importorskip("sklearn.datasets").load_digits()
-    root = tmp_path_factory.mktemp("digits")
-    for number, (pixels, label) in enumerate(zip(found.images, found.target, strict=True)):
-        (root / str(label)).mkdir(exist_ok=True)
-        image.fromarray((pixels * 15.9375).astype("uint8")).save(root / str(label) / f"{number}.png")
-    return root
+    return write(tmp_path_factory.mktemp("digits"))
 
 
 @pytest.mark.slow

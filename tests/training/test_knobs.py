@@ -247,11 +247,27 @@ SOURCES = {
     "source.image_folder.channels": {"channels": 1},
     "source.image_folder.mean": {"mean": 0.5},
     "source.image_folder.std": {"std": 0.5},
+    "source.image_prompts.path": {"path": "others"},
+    "source.image_prompts.channels": {"channels": 1},
+    "source.image_prompts.mean": {"mean": 0.5},
+    "source.image_prompts.std": {"std": 0.5},
+    "source.image_prompts.templates": {"templates": ["the {}", "{}"]},
+    "source.image_prompts.names": {"names": ["a class"]},
+    "source.image_captions.path": {"path": "others"},
+    "source.image_captions.channels": {"channels": 1},
+    "source.image_captions.mean": {"mean": 0.5},
+    "source.image_captions.std": {"std": 0.5},
+    "source.image_captions.captions": {"captions": "a.tsv"},
+    "source.image_captions.image": {"image": 1},
+    "source.image_captions.text": {"text": 2},
 }
 #: What a source is without its change, where it is not `a.tsv` alone.
 PLAIN: dict[str, dict[str, Any]] = {
     "reversal": {},
     "image_folder": {"path": "images"},
+    "image_prompts": {"path": "images"},
+    "image_captions": {"path": "images"},
+    **{f"image_captions.{key}": {"path": "images", "captions": "texts.tsv"} for key in ("image", "text")},
     "gettext": {"path": "a.po"},
     "gettext.bad_rows": {"path": ["a.po", "bad.po"]},
     "mixture": {
@@ -306,6 +322,10 @@ TEXTS = (
 )
 ELSEWHERE = {
     *SOURCES,
+    # tests/training/test_distillation.py.
+    *(f"objective.distillation.{key}" for key in fields(member("objective", "distillation"))),
+    # tests/registry/objective/test_image_text.py.
+    "objective.image_text.loss",
     *STAGES,
     # What they change is memory and time alone: tests/training/test_recompute.py.
     *("recompute", "recompute.part", "recompute.every"),
@@ -438,6 +458,8 @@ def test_every_key_of_a_source_changes_what_is_read(key: str, tmp_path: Path, mo
     for folder, colour in (("images", "red"), ("others", "blue")):
         (tmp_path / folder / "class").mkdir(parents=True)
         Image.new("RGB", (2, 2), colour).save(tmp_path / folder / "class" / "0.png")
+        (tmp_path / folder / "class" / "0.txt").write_text("its text")
+    (tmp_path / "texts.tsv").write_text("class/0.png\tsaid\telse\n")
     _, name, field = key.split(".")
     plain = PLAIN.get(f"{name}.{field}") or PLAIN.get(name, {"path": "a.tsv"})
 
@@ -447,7 +469,7 @@ def test_every_key_of_a_source_changes_what_is_read(key: str, tmp_path: Path, mo
             found = list(source.documents()), source.classes(read=True)
         except ValueError as error:
             return str(error)
-        return found, source.scale() if hasattr(source, "scale") else None
+        return found, source.prompts(), source.scale() if hasattr(source, "scale") else None
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from torch.utils.data import Dataset
 
-from blueprint.training.data.order import Order, Sequential, Shuffled
+from blueprint.training.data.order import Mixed, Order, Sequential, Shuffled
 from blueprint.training.data.packing import IGNORE, Arrays, Packing
 from blueprint.training.data.store import Piece, Split
 
@@ -21,18 +21,28 @@ FILLER = -1
 class Samples(Dataset[Arrays]):
     """The samples of a split; item n is the n-th of the order, over all epochs.
 
-    With a `seed` the order is shuffled anew every epoch; without one it is the stored order. Item -1 counts for
+    With a `seed` the order is shuffled anew every epoch, or once for all of them (`once`); without one it is the stored
+    order. Item -1 counts for
     nothing: labels of -100 (numbers: nan), place -1. `change` is made to every sample, from lots that depend on `lots`,
-    the epoch and the sample alone.
+    the epoch and the sample alone. `beside` has further arrays of every sample, by its number.
     Picklable: what travels to another process is a path and a few numbers. Raises `DataError` where there is no sample.
     """
 
     def __init__(
-        self, split: Split, packing: Packing, *, seed: int | None, change: Change | None = None, lots: int = 0
+        self,
+        split: Split,
+        packing: Packing,
+        *,
+        seed: int | None,
+        once: bool = False,
+        change: Change | None = None,
+        lots: int = 0,
+        beside: Callable[[int], Arrays] | None = None,
     ) -> None:
-        self.split, self.packing, self.change, self.lots = split, packing, change, lots
+        self.split, self.packing, self.change, self.lots, self.beside = split, packing, change, lots, beside
         count = packing.count(split)
-        self.order: Order = Sequential(count) if seed is None else Shuffled(count, seed)
+        shuffled = Mixed if once else Shuffled
+        self.order: Order = Sequential(count) if seed is None else shuffled(count, seed)
 
     def __len__(self) -> int:
         return self.order.samples
@@ -44,6 +54,8 @@ class Samples(Dataset[Arrays]):
         arrays = self.packing.sample(self.split, place)
         if self.change is not None:
             arrays = self.change(arrays, f"{self.lots} {self.split.name} {n // len(self)} {place}")
+        if self.beside is not None:
+            arrays = arrays | self.beside(place)
         if filler:
             # Those of an objective's parts stand after their names.
             for name in [each for each in arrays if each.rpartition("/")[2] == "labels"]:

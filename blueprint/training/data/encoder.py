@@ -266,9 +266,7 @@ class Pixels:
 
     def _values(self, data: bytes) -> NDArray[Any]:
         pixels, label = split(data)
-        if len(pixels) != math.prod(self.shape):
-            raise DataError(f"an image has {len(pixels)} values, and not the {math.prod(self.shape)} of {self.shape}")
-        values = np.frombuffer(pixels, dtype=np.uint8)
+        values = pixel_values(pixels, self.shape)
         return np.concatenate([[self.classes.number(label.decode())], values]).astype(np.int64)
 
 
@@ -292,6 +290,13 @@ def columns(documents: Sequence[bytes]) -> tuple[list[str], list[str]]:
 def behind(before: list[list[int]], found: list[NDArray[Any]]) -> list[NDArray[Any]]:
     """The ids of each, behind numbers of its own."""
     return [np.concatenate([first, ids]).astype(np.int64) for first, ids in zip(before, found, strict=True)]
+
+
+def pixel_values(pixels: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """The values of an image's pixels; raises `DataError` for another size."""
+    if len(pixels) != math.prod(shape):
+        raise DataError(f"an image has {len(pixels)} values, and not the {math.prod(shape)} of {shape}")
+    return np.frombuffer(pixels, dtype=np.uint8)
 
 
 def joined(content: tuple[str | bytes, str]) -> bytes:

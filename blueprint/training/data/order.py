@@ -64,6 +64,18 @@ class Shuffled:
                 return value
 
 
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Every sample once an epoch, in one pseudo-random order that all epochs share."""
+
+    samples: int
+    seed: int
+    endless = False
+
+    def __getitem__(self, n: int) -> int:
+        return Shuffled(self.samples, self.seed)[n % self.samples]
+
+
 @lru_cache(maxsize=16)
 def _keys(seed: int, epoch: int) -> tuple[int, ...]:
     stream = hashlib.shake_128(f"order {seed} {epoch}".encode()).digest(8 * _ROUNDS)

@@ -1,11 +1,13 @@
 """Samples of one document each that are no running text: pairs of texts, texts and images
-with a label or a number each.
+with a label or a number each, images with texts.
 
-Legend: T the length of a source or a text, U that of a target, C channels, Y rows, X columns.
+Legend: T the length of a source or a text, U that of a target, K texts of an image, C channels, Y rows, X columns.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,10 +102,45 @@ class ImageRows(Rows):
     def sample(self, split: Split, index: int) -> Arrays:
         """pixel_values (C, Y, X) float32, labels ()."""
         start, stop = self.span(split, index)
-        values_CYX = split.ids[start + 1 : stop].reshape(self.shape).astype(np.float32) / np.float32(255)
-        mean_C11, std_C11 = (np.array(each, np.float32).reshape(-1, 1, 1) for each in (self.mean, self.std))
         label = np.array(split.ids[start], dtype=np.int64)
-        return {"pixel_values": (values_CYX - mean_C11) / std_C11, "labels": label}
+        return {"pixel_values": self.scaled(split.ids[start + 1 : stop]), "labels": label}
+
+    def scaled(self, values: np.ndarray) -> np.ndarray:
+        """(C, Y, X) float32: an image's values as a model reads them."""
+        values_CYX = values.reshape(self.shape).astype(np.float32) / np.float32(255)
+        mean_C11, std_C11 = (np.array(each, np.float32).reshape(-1, 1, 1) for each in (self.mean, self.std))
+        scaled_CYX: np.ndarray = (values_CYX - mean_C11) / std_C11
+        return scaled_CYX
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionRows(Rows):
+    """An image, its texts, each cut to the length (its end is kept) or padded at the right, and its label's number."""
+
+    images: ImageRows
+    length: int
+    eos_id: int | None
+    pad_id: int
+
+    def sample(self, split: Split, index: int) -> Arrays:
+        """pixel_values (C, Y, X) float32, input_ids and attention_mask (K, T), labels ()."""
+        start, stop = self.span(split, index)
+        border = start + 1 + math.prod(self.images.shape)
+        ids = split.ids[border:stop].astype(np.int64)
+        begins = np.flatnonzero(ids == split.vocab_size - 1)  # the last id of all lies before each text
+        texts = self.padded(np.split(ids, begins)[1:], 1)
+        label = np.array(split.ids[start], dtype=np.int64)
+        return {"pixel_values": self.images.scaled(split.ids[start + 1 : border]), **texts, "labels": label}
+
+    def padded(self, texts: Sequence[np.ndarray], begin: int = 0) -> Arrays:
+        """input_ids and attention_mask (K, T) of texts, each from its id number `begin` on."""
+        rows = [padded(self._cut(ids[begin:]), self.length, self.pad_id) for ids in texts]
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _cut(self, ids: np.ndarray) -> np.ndarray:
+        if len(ids) <= self.length or self.eos_id is None:
+            return ids
+        return np.append(ids[: self.length - 1], self.eos_id)
 
 
 def padding(said: int | None, split: Split) -> int:

@@ -7,19 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from blueprint_registry.objective._token_loss_nn import token_loss
+from blueprint_registry.objective._token_loss_nn import TokenObjective, loss_of, read
 
 if TYPE_CHECKING:
     from blueprint_registry.objective._predicting import Predicting
 
 
-class TokensObjective:
-    """Mean cross-entropy of `labels` (the tokens to tell, place by place; −100 is not counted), the logits never whole
-    in memory."""
+class TokensObjective(TokenObjective):
+    """Mean cross-entropy of `labels` (B, T): the tokens to tell, place by place (−100 is not counted), the logits never
+    whole in memory."""
 
     def __init__(self, said: Predicting) -> None:
         self.said = said
 
-    def __call__(self, model: nn.Module, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The loss and its metrics (`loss`, `tokens`, the terms of the model's parts) of ids and labels (B, T)."""
-        return token_loss(model, batch, **(self.said.additions if model.training else {}))
+    def run(self, model: nn.Module, batch: Mapping[str, Any]) -> Any:
+        """What the model makes of ids (B, T)."""
+        return read(model, batch)
+
+    def judged(self, model: nn.Module, out: Any, batch: Mapping[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss and its metrics (`loss`, `tokens`, the terms of the model's parts)."""
+        return loss_of(model, out, batch["labels"], **(self.said.additions if model.training else {}))

@@ -17,7 +17,7 @@ class Causal(Predicting):
     settings compare.
     """
 
-    traits: ClassVar[frozenset[str]] = frozenset({"next_token", "running", "every_token"})
+    traits: ClassVar[frozenset[str]] = frozenset({"next_token", "running", "every_token", "softmax"})
     models: ClassVar[frozenset[str]] = frozenset({"decoder"})
 
     def build(self, at: Site) -> "TokensObjective":

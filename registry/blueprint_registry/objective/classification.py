@@ -19,7 +19,7 @@ class Classification(Objective):
     Smoothing and the losses of the model's parts act in training alone.
     """
 
-    traits: ClassVar[frozenset[str]] = frozenset({"pooled", "labels"})
+    traits: ClassVar[frozenset[str]] = frozenset({"pooled", "labels", "softmax"})
     models: ClassVar[frozenset[str]] = frozenset({"encoder", "decoder"})
     samples: ClassVar[frozenset[str]] = frozenset({"labelled", "images"})
     beside: ClassVar[dict[str, Any]] = {"model.head": {"type": "classification", "labels": 3}}

@@ -24,7 +24,7 @@ class FillInTheMiddle(Predicting):
     same.
     """
 
-    traits: ClassVar[frozenset[str]] = frozenset({"next_token"})
+    traits: ClassVar[frozenset[str]] = frozenset({"next_token", "softmax"})
     models: ClassVar[frozenset[str]] = frozenset({"decoder"})
     beside: ClassVar[dict[str, Any]] = {"model.vocab_size": None, "tokenizer": {"type": "byte", "sentinels": 3}}
 

@@ -24,7 +24,7 @@ class Masked(Predicting):
     padding are never chosen. Smoothing, z-loss and the losses of the model's parts act in training alone.
     """
 
-    traits: ClassVar[frozenset[str]] = frozenset({"running"})
+    traits: ClassVar[frozenset[str]] = frozenset({"running", "softmax"})
     models: ClassVar[frozenset[str]] = frozenset({"encoder"})
     beside: ClassVar[dict[str, Any]] = {
         "model.type": "encoder",

@@ -18,7 +18,7 @@ class MultiLabelObjective(LabelsObjective):
     """Mean binary cross-entropy of `labels` (B, C), numbers 0 and 1 (nan is not counted)."""
 
     def __init__(self, said: MultiLabel, at: Site) -> None:
-        self.said, self.classes = said, at.extra.get("classes")
+        self.said, self.count = said, at.extra.get("classes")
 
     def counted(self, labels_B: Tensor) -> Tensor:
         """The samples whose labels are known, (B,)."""
@@ -41,7 +41,7 @@ class MultiLabelObjective(LabelsObjective):
         is not known how many labels there are."""
         from torchmetrics.classification import MultilabelAveragePrecision, MultilabelF1Score
 
-        if self.classes is None:
+        if self.count is None:
             return {}
         told: dict[str, Any] = {"num_labels": self.classes, "validate_args": False}
         return {

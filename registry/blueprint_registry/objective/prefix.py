@@ -20,7 +20,7 @@ class Prefix(Writing):
     Ends of documents count as tokens. Held-out texts are scored as by `seq2seq`.
     """
 
-    traits: ClassVar[frozenset[str]] = frozenset({"next_token", "running"})
+    traits: ClassVar[frozenset[str]] = frozenset({"next_token", "running", "softmax"})
 
     def change(self, tokenizer: Tokenizer) -> "Parting":
         """Part a text: what comes first becomes the source, the rest the target."""

@@ -80,6 +80,9 @@ class Sum(Objective):
             if isinstance(part, Sum):
                 yield Fault("a sum in a sum is one sum", f"objectives.{name}", "say its parts beside the others")
                 return
+            for key in part.asks():
+                what = f"`{part.spec_name}` asks another model, which nobody hands to the parts of a sum"
+                yield Fault(what, f"objectives.{name}.{key}", "say it alone, with the others inside it")
 
         def told(what: str, each: Callable[[Objective], frozenset[str]]) -> Fault:
             said = ", ".join(f"`{name}` {' or '.join(sorted(each(part))) or 'any'}" for name, part in of.items())

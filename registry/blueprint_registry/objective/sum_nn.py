@@ -60,6 +60,12 @@ class SumObjective:
             told |= {f"{name}/{score}": (predicted[counts_B], labels[counts_B]) for score in own}
         return told
 
+    def refer(self, model: nn.Module, references: Mapping[str, Tensor]) -> None:
+        """Hand what the data says of its labels to the parts that refer to it."""
+        for part in self.parts.values():
+            if hasattr(part, "refer"):
+                part.refer(model, references)
+
     def scores(self) -> dict[str, Any]:
         """The loss of every part, a mean over all its predictions, and its scores, after its name."""
         from torchmetrics import MeanMetric

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch.nn.functional as F
 from torch import Tensor
 
-from blueprint_registry.objective._labels_nn import IGNORED, LabelsObjective
+from blueprint_registry.objective._judging_nn import IGNORED
+from blueprint_registry.objective._labels_nn import LabelsObjective
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -18,7 +19,7 @@ class TokenClassificationObjective(LabelsObjective):
     """Mean cross-entropy of `labels` (B, T), one for every token that counts."""
 
     def __init__(self, said: TokenClassification, at: Site) -> None:
-        self.said, self.classes = said, at.extra.get("classes")
+        self.said, self.count = said, at.extra.get("classes")
 
     def total(self, logits_BC: Tensor, labels_B: Tensor, training: bool) -> Tensor:
         """The summed cross-entropy of logits (B, T, C) and labels (B, T); smoothing acts in training alone."""
@@ -33,6 +34,6 @@ class TokenClassificationObjective(LabelsObjective):
 
         told: dict[str, Any] = {"ignore_index": IGNORED, "validate_args": False}
         found: dict[str, Any] = {"accuracy": MulticlassAccuracy(average="micro", **told)}
-        if self.classes is not None:
-            found["macro_f1"] = MulticlassF1Score(num_classes=self.classes, average="macro", **told)
+        if self.count is not None:
+            found["macro_f1"] = MulticlassF1Score(num_classes=self.count, average="macro", **told)
         return found

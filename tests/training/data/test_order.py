@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blueprint.training.data.order import Sequential, Shuffled
+from blueprint.training.data.order import Mixed, Sequential, Shuffled
 
 SIZES = st.integers(1, 700)
 SEEDS = st.integers(0, 2**63)
@@ -30,6 +30,12 @@ def test_epochs_and_seeds_differ(samples: int, seed: int, number: int) -> None:
     assert here != epoch(Shuffled(samples, seed), number + 1)
     assert here != epoch(Shuffled(samples, seed + 1), number)
     assert here != list(range(samples))
+
+
+@given(SIZES, SEEDS, st.integers(0, 1000))
+def test_an_order_mixed_once_is_the_first_of_a_shuffled_one(samples: int, seed: int, number: int) -> None:
+    found = Mixed(samples, seed)
+    assert [found[number * samples + n] for n in range(samples)] == epoch(Shuffled(samples, seed), 0)
 
 
 @given(SIZES, SEEDS, st.lists(st.integers(0, 10**12), max_size=5))
