@@ -25,6 +25,7 @@ from blueprint.learning_kinds import (
     Optimizer,
     Schedule,
     Stage,
+    TextScore,
     Tokenizer,
     WeightGroup,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "Router",
     "Schedule",
     "Stage",
+    "TextScore",
     "Tokenizer",
     "WeightGroup",
 ]

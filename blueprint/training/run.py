@@ -34,8 +34,9 @@ from blueprint.training.folder import Layout, Run, carry_import, changes, lock, 
 from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_precision
-from blueprint.training.restore import load_weights
+from blueprint.training.restore import load_weights, restore
 from blueprint.training.task import Text, prepare, ready_to_train
+from blueprint.training.written import Written, scorers, write
 
 #: Lightning wants a number of batches between validations; this one never comes.
 NEVER = 1 << 60
@@ -122,6 +123,7 @@ class _Training:
         self.steps, self.step = text.steps, 0
         self.more = list(callbacks)
         self.bar: RunProgress | None = None
+        self.written: Written | None = None
         self.module: BlueprintModule = compile(spec)
         self.module.total_steps = self.steps
         self.module.lock = lock(spec, self.module.plan.hash, text.identity())
@@ -140,6 +142,8 @@ class _Training:
             raise TrainError(f"the run is at step {self.step} already, past the {self.steps} that were asked for")
         if self.spec.sample is not None:
             sample.prompt(model, self.text.tokenizer, self.spec.sample, known_start(self.spec))
+        if self.spec.writing is not None:
+            scorers(self.spec.writing, self.module.plan)
         trainer, recorder, saver = self._trainer()
         for samples in (self.text.train, self.text.validation):
             loader(samples, batch_size=self.text.data.batch_size, world_size=trainer.world_size)
@@ -160,6 +164,7 @@ class _Training:
                 if self.step < self.steps:
                     self._fit(trainer, newest)
                 status = "finished"
+                self._write()
             except Interrupted:
                 status = "interrupted"
             except NonFinite as error:
@@ -176,6 +181,21 @@ class _Training:
                 trainer.fit(self.module, datamodule=data, ckpt_path=newest, weights_only=True)
         finally:
             self.step = max(self.step, trainer.global_step)
+
+    def _write(self) -> None:
+        """Have the trained model write for held-out sources, by the weights that validation measures."""
+        said, ema = self.spec.writing, self.spec.ema
+        if said is None or not first():
+            return
+        averaged = ema is not None and ema.validation == "averaged"
+        model = restore(
+            self.layout.root,
+            device=self.module.device,
+            weights="averaged" if averaged else "trained",
+            allow_plugins=True,
+        )
+        self.written = write(model, self.text, said, progress=None if self.progress else False)
+        self.written.save(self.layout.written)
 
     def _prepare_folder(self) -> None:
         layout = self.layout
@@ -252,6 +272,7 @@ class _Training:
             "unit": self.text.unit,
             "measure": self.text.measure,
             "scores": metrics.scores(held_out),
+            "writing": None if self.written is None else self.written.plain(),
             "unigram_loss": None if baseline is None else baseline.nats,
             "unigram_bits_per_byte": None if baseline is None else baseline.bits_per_byte,
             "parameters": sum(p.numel() for p in self.module.parameters()),

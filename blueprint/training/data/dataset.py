@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from torch.utils.data import Dataset
 
+from blueprint.training.data.bucket import bucketed
 from blueprint.training.data.order import Order, Sequential, Shuffled
 from blueprint.training.data.packing import IGNORE, Arrays, Packing
 from blueprint.training.data.store import Piece, Split
@@ -23,16 +24,25 @@ class Samples(Dataset[Arrays]):
 
     With a `seed` the order is shuffled anew every epoch; without one it is the stored order. Item -1 counts for
     nothing: labels of -100 (numbers: nan), place -1. `change` is made to every sample, from lots that depend on `lots`,
-    the epoch and the sample alone.
+    the epoch and the sample alone. Of every `bucket` batches of `batch` shuffled samples, each has those of one length.
     Picklable: what travels to another process is a path and a few numbers. Raises `DataError` where there is no sample.
     """
 
     def __init__(
-        self, split: Split, packing: Packing, *, seed: int | None, change: Change | None = None, lots: int = 0
+        self,
+        split: Split,
+        packing: Packing,
+        *,
+        seed: int | None,
+        change: Change | None = None,
+        lots: int = 0,
+        batch: int = 1,
+        bucket: int = 1,
     ) -> None:
         self.split, self.packing, self.change, self.lots = split, packing, change, lots
         count = packing.count(split)
-        self.order: Order = Sequential(count) if seed is None else Shuffled(count, seed)
+        order: Order = Sequential(count) if seed is None else Shuffled(count, seed)
+        self.order = bucketed(order, split, batch, bucket)
 
     def __len__(self) -> int:
         return self.order.samples
