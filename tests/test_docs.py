@@ -24,7 +24,7 @@ from blueprint.interop.family import read_family
 from blueprint.interop.rules import read_rules
 from tests.conftest import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Commands that make an environment: the slow test runs them in a fresh clone.
 NEWCOMER = ("make", "pip")
 
@@ -95,10 +95,16 @@ def test_the_component_shown_is_the_example() -> None:
 
 def test_the_site_has_every_page_and_its_fences_are_ones_it_understands() -> None:
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
-    assert sorted(page for entry in nav for page in entry.values()) == sorted(p.name for p in PAGES[1:])
+    named = [page for entry in nav for said in entry.values() for page in _pages(said)]
+    assert sorted(named) == sorted(page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:])
     for page in PAGES[1:]:
         # Other words after the language make the fence plain text there.
         assert not re.findall(r'^```\w+ (?!title="[^"]+"$).*', page.read_text(), re.M), page.name
+
+
+def _pages(said: str | list[dict[str, str]]) -> list[str]:
+    """The pages of an entry, or of a section of entries."""
+    return [said] if isinstance(said, str) else [page for entry in said for page in entry.values()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)

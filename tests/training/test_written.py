@@ -54,7 +54,10 @@ def test_the_texts_of_what_was_held_out_come_as_they_were_given_and_always_the_s
     text = prepared(folder)
     split = text.tokens.validation
     names = [split.document_name(number) for number in range(split.documents)]
-    read = {f"{folder}/pairs.tsv:{n}": row.split("\t") for n, row in enumerate(Path("pairs.tsv").read_text().splitlines(), 1)}
+    read = {
+        f"{folder}/pairs.tsv:{n}": row.split("\t")
+        for n, row in enumerate(Path("pairs.tsv").read_text().splitlines(), 1)
+    }
     every = held_out(text, 1000)
     assert [each.name for each in every] == names
     assert [[each.source, each.wanted] for each in every] == [read[name] for name in names]
