@@ -34,9 +34,9 @@ from blueprint.training.folder import Layout, Run, carry_import, changes, lock, 
 from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_precision
-from blueprint.training.restore import load_weights, restore
+from blueprint.training.restore import load_weights
 from blueprint.training.task import Text, prepare, ready_to_train
-from blueprint.training.written import Written, scorers, write
+from blueprint.training.written import Written, of_run, scorers
 
 #: Lightning wants a number of batches between validations; this one never comes.
 NEVER = 1 << 60
@@ -164,7 +164,8 @@ class _Training:
                 if self.step < self.steps:
                     self._fit(trainer, newest)
                 status = "finished"
-                self._write()
+                if first():
+                    self.written = of_run(self.layout, self.text, self.module.device, self.progress)
             except Interrupted:
                 status = "interrupted"
             except NonFinite as error:
@@ -181,21 +182,6 @@ class _Training:
                 trainer.fit(self.module, datamodule=data, ckpt_path=newest, weights_only=True)
         finally:
             self.step = max(self.step, trainer.global_step)
-
-    def _write(self) -> None:
-        """Have the trained model write for held-out sources, by the weights that validation measures."""
-        said, ema = self.spec.writing, self.spec.ema
-        if said is None or not first():
-            return
-        averaged = ema is not None and ema.validation == "averaged"
-        model = restore(
-            self.layout.root,
-            device=self.module.device,
-            weights="averaged" if averaged else "trained",
-            allow_plugins=True,
-        )
-        self.written = write(model, self.text, said, progress=None if self.progress else False)
-        self.written.save(self.layout.written)
 
     def _prepare_folder(self) -> None:
         layout = self.layout

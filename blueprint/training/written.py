@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from blueprint.training.data.encoder import split
 from blueprint.training.data.order import Shuffled
 from blueprint.training.data.progress import reporter
 from blueprint.training.error import TrainError
+from blueprint.training.folder import Layout
+from blueprint.training.restore import restore
 from blueprint.training.task import Text
 
 #: How many triples are shown.
@@ -94,6 +96,20 @@ def write(
         name: Score(title, score(texts, wanted), score(sources, wanted)) for name, (title, score) in counted.items()
     }
     return Written(triples, text.tokens.validation.documents, found)
+
+
+def of_run(layout: Layout, text: Text, device: torch.device, progress: bool) -> Written | None:
+    """What a finished run's model writes, by the weights that its validations measure, kept in the run's folder; None
+    where the spec asks for nothing of the kind."""
+    said, ema = text.spec.writing, text.spec.ema
+    if said is None:
+        return None
+    weights: Literal["trained", "averaged"] = "trained" if ema is None else ema.validation
+    # From the checkpoint: it is whole, however many processes held the model. What plugins it needs are loaded by now.
+    model = restore(layout.root, device=device, weights=weights, allow_plugins=True)
+    written = write(model, text, said, progress=None if progress else False)
+    written.save(layout.written)
+    return written
 
 
 def scorers(said: Writing, plan: Plan) -> dict[str, tuple[str, Callable[[list[str], list[str]], float]]]:
