@@ -252,6 +252,10 @@ class DataSource(Component, kind="source"):
         """
         raise TypeError(f"source `{self.spec_name}` gives no documents")
 
+    def group(self, name: str) -> str | None:
+        """What the document of that name is a part of: all of that is held out, or none. None: its own text decides."""
+        return None
+
     def classes(self, *, read: bool = False) -> list[str] | None:
         """The names of the labels, in the order of their numbers; None where there are none, or where they are known
         only once the documents are `read`."""
@@ -316,6 +320,24 @@ class Stage(Component, kind="stage"):
     def fingerprint(self) -> str:
         """What tells this stage from any that gives other documents. Raises ValueError where it cannot work."""
         return json.dumps([self.version, self.to_plain()])
+
+
+class TextScore(Component, kind="text_score"):
+    """How near written texts come to those they should have been: 100 for all of them, the more the better.
+
+    Object: `(written, wanted) -> float`, of as many texts each.
+    """
+
+    formulas: ClassVar[bool] = False
+    beside: ClassVar[dict[str, Any]] = {
+        "model.type": "encoder_decoder",
+        "model.vocab_size": None,
+        "tokenizer": "byte",
+        "data.source": "reversal",
+    }
+
+    #: What it is called in tables.
+    title: ClassVar[str] = ""
 
 
 class WeightGroup(Section):

@@ -35,6 +35,9 @@ class Data(Section):
     """Whether positions run through a packed window or restart with every document in it."""
     shuffle: bool = True
     """Whether samples come in an order drawn from the seed, or as they lie."""
+    bucket: PositiveInt = 1
+    """Batches that share out their samples by length, so that those of one are about as long as each other and little
+    is filled up; 1 leaves samples as they come."""
     workers: NonNegativeInt = 0
     """Processes that prepare batches; the batches are the same whatever their number."""
 
@@ -76,6 +79,20 @@ class Data(Section):
                 "target_length",
                 "remove `target_length`",
             )
+        return None
+
+    @rule("source", "bucket", "shuffle")
+    def _bucket_shares_out_pairs(source: DataSource, bucket: int, shuffle: bool) -> Faults:
+        if bucket == 1:
+            return None
+        if source.gives != PAIRS:
+            return Fault(
+                f"`bucket` does nothing with source `{source.spec_name}`: its samples are all of one width",
+                "bucket",
+                "remove `bucket`",
+            )
+        if not shuffle:
+            return Fault("with `shuffle: false` samples stay as they lie, and `bucket` does nothing", "bucket")
         return None
 
     @rule("source", "length")

@@ -9,6 +9,7 @@ from blueprint.kinds import Objective, Tokenizer
 from blueprint.registry import members
 from blueprint.schema.data import IMAGES, PAIRS, Data
 from blueprint.schema.model import TOLD, Model, told_by
+from blueprint.schema.writing import Writing
 
 
 class Pairing(Section):
@@ -142,3 +143,14 @@ class Pairing(Section):
             return None
         length = data.length or model.longest
         return None if length is None else objective.fits_length(tokenizer, length, model.longest)
+
+    @rule("writing", "model", "data")
+    def _something_is_written(writing: Writing | None, model: Model, data: Data | None) -> Faults:
+        if writing is None:
+            return None
+        if not (model.generates and "encodes" in model.traits):
+            return Fault(f"a model of type `{model.spec_name}` writes nothing for a source", "writing", "remove it")
+        if data is None or data.source.gives != PAIRS:
+            given = "there is no `data`" if data is None else f"source `{data.source.spec_name}` gives no pairs"
+            return Fault(f"nothing says what should be written for what: {given}", "writing", "remove it")
+        return None

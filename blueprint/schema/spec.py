@@ -19,6 +19,7 @@ from blueprint.schema.pairing import Pairing
 from blueprint.schema.precision import PrecisionPolicy, policy_faults
 from blueprint.schema.shape import fields
 from blueprint.schema.trainer import Trainer
+from blueprint.schema.writing import Writing
 from blueprint.tree import Entry, Map, Scalar
 
 VERSION = 1
@@ -106,6 +107,8 @@ class Spec(Pairing):
     """When a run is saved."""
     sample: Samples | None = Samples()
     """Text drawn while training; null for none, as under a model that does not write text."""
+    writing: Writing | None = None
+    """What the model writes for held-out sources, and how that is scored; null for nothing."""
 
     @classmethod
     def prepare(cls, node: Map) -> Map:

@@ -11,7 +11,12 @@ from typing import Any
 
 from blueprint.describe import descriptions
 from blueprint.diagnosis import SpecError
-from blueprint.testing.data_checks import documents_become_the_same_again, learns_the_same_twice, text_comes_back
+from blueprint.testing.data_checks import (
+    documents_become_the_same_again,
+    learns_the_same_twice,
+    score_knows_better_texts,
+    text_comes_back,
+)
 from blueprint.testing.pieces import pieces_add_up
 from blueprint.testing.prefix_checks import a_prefix_is_seen_both_ways
 from blueprint.testing.tiny import LENGTH, TINY, Case, place, stacks
@@ -345,6 +350,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "tokenizer": (_spec_round_trip, text_comes_back, learns_the_same_twice),
     "source": (),
     "stage": (_spec_round_trip, documents_become_the_same_again),
+    "text_score": (_spec_round_trip, score_knows_better_texts),
     "position": (*MODEL, _documents_in_a_row_are_as_alone),
     "positions": (*MODEL, _documents_in_a_row_are_as_alone),
 }

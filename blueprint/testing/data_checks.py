@@ -1,4 +1,4 @@
-"""The promises of what makes samples of data: stages and tokenizers."""
+"""The promises of what makes samples of data, stages and tokenizers, and of what scores texts."""
 
 from __future__ import annotations
 
@@ -92,3 +92,19 @@ def _learned(tokenizer: Any, texts: Sequence[str]) -> Iterator[Any]:
         path = Path(folder) / "tokenizer.json"
         path.write_text(tokenizer.train([*texts] * 4), encoding="utf-8")
         yield tokenizer.of({**tokenizer.to_plain(), tokenizer.learned: str(path)})
+
+
+def score_knows_better_texts(case: Case) -> None:
+    """A score is 100 for the wanted texts alone, 0 for what has nothing of them, and their order does not matter."""
+    score: Any = case.cls(**case.settings).build(case.spec.model.site())
+    wanted = ["The file could not be opened.", "Do you want to save the changes to the file?", "你好，世界和平。"]
+    close = ["The file could not be closed.", "Do you want to lose the changes to the file?", "你好，世界。"]
+    assert abs(score(wanted, wanted) - 100) < 1e-3, "the wanted texts themselves are not worth 100"
+    assert score(["-"] * 3, wanted) == 0, "texts that share nothing with the wanted ones are worth something"
+    assert 0 < score(close, wanted) < 100, "texts that are nearly right are worth as much as others"
+    assert abs(score(close, wanted) - score(close[::-1], wanted[::-1])) < 1e-3, "the order of texts matters"
+    assert score(["", *wanted[1:]], wanted) < 100, "a text that was not written costs nothing"
+    for written, others in (([], []), (wanted, wanted[1:])):
+        with contextlib.suppress(ValueError):
+            score(written, others)
+            raise AssertionError("texts of unequal numbers, or none, are scored")

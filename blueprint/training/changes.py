@@ -9,7 +9,7 @@ from blueprint.training.error import TrainError
 
 #: What may change in a run that has begun, as key paths; everything else decides what the run is.
 FREE = (
-    *("name", "description", "checkpoint", "sample", "schedule", "data.workers", "recompute"),
+    *("name", "description", "checkpoint", "sample", "writing", "schedule", "data.workers", "recompute"),
     *(f"trainer.{name}" for name in ("max_steps", "max_epochs", "accelerator", "devices", "num_nodes", "strategy")),
     *(f"trainer.{name}" for name in ("val_check_interval", "limit_val_batches", "log_every_n_steps")),
     *(

@@ -10,11 +10,13 @@ import torch
 
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
+from blueprint.schema.writing import Writing
 from blueprint.training.data.loader import loader
 from blueprint.training.error import TrainError
 from blueprint.training.restore import restore
 from blueprint.training.scores import score, scores
 from blueprint.training.task import prepare
+from blueprint.training.written import write
 
 
 @torch.inference_mode()
@@ -25,6 +27,9 @@ def evaluate(
     batch_size: int | None = None,
     device: torch.device | str = "cpu",
     weights: Literal["trained", "averaged"] = "trained",
+    documents: int | None = None,
+    beams: int | None = None,
+    out: Path | None = None,
     cache: Path | None = None,
     allow_plugins: bool = False,
     progress: bool = False,
@@ -33,13 +38,15 @@ def evaluate(
 
     Gives `nats` per token (or another `measure` and `unit`), for nats their `perplexity`, the `tokens` it is a mean of,
     and by name the objective's further `scores`; for running text also `bits_per_byte`, and the unigram baseline of the
-    same split. Raises
-    `RestoreError`, `TrainError`, `DataError`.
+    same split. Where the spec says what is scored of written texts (`writing`), `writing` has those scores, of so many
+    `documents` (0: none) and by so many `beams` where these are said, and a few `examples`; all go to the file `out`, a
+    line of JSON each. Raises `RestoreError`, `TrainError`, `DataError`.
     """
     model = restore(run, device=device, weights=weights, allow_plugins=allow_plugins)
     spec, plan = cast(Spec, model.spec), cast(Plan, model.plan)
     if spec.objective is None:
         raise TrainError("the spec has no `objective`: nothing says what a good answer is")
+    writing = _writing(spec, documents, beams, out)
     text = prepare(spec, cache=cache, progress=progress)
     objective = spec.objective.build(plan.site)
     samples = text.validation if limit is None else text.held_out(limit)
@@ -58,6 +65,9 @@ def evaluate(
     if not bool((count > 0).all()):
         raise TrainError("the held-out text has no token to predict: hold more out with `data.validation`")
     nats = float((total / count).sum())
+    written = None if writing is None else write(model, text, writing, batch_size=batch_size, progress=progress)
+    if written is not None and out is not None:
+        written.save(out)
     return {
         "run": str(run),
         "step": model.trained_steps,
@@ -68,6 +78,20 @@ def evaluate(
         "perplexity": math.exp(min(nats, 700)) if text.measure == "nats" else None,
         "tokens": int(count.sum()),
         "scores": {name: float(each.compute()) for name, each in measured.items()},
+        "writing": None if written is None else written.plain() | {"beams": cast(Writing, writing).beams},
         "unigram_nats": None if text.baseline is None else text.baseline.nats,
         "unigram_bits_per_byte": None if text.baseline is None else text.baseline.bits_per_byte,
     }
+
+
+def _writing(spec: Spec, documents: int | None, beams: int | None, out: Path | None) -> Writing | None:
+    """What of written texts is scored; raises `TrainError` for settings where nothing is."""
+    if spec.writing is None or documents == 0:
+        if (documents, beams, out) not in ((None, None, None), (0, None, None)):
+            why = "with 0 documents" if spec.writing is not None else "the spec has no `writing`, so that"
+            raise TrainError(f"{why} no text is written to be scored")
+        return None
+    said = {name: value for name, value in (("documents", documents), ("beams", beams)) if value is not None}
+    if beams == 1:
+        said["length_penalty"] = 1
+    return spec.writing.model_copy(update=said)

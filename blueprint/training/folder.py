@@ -6,6 +6,7 @@ FOLDER/lock.json        versions, hashes of data, tokenizer, plugins and plan, t
 FOLDER/metrics.csv      a row every logged step
 FOLDER/checkpoints/     step=000100.ckpt with a checksum beside each
 FOLDER/samples.txt      text drawn while training
+FOLDER/written.jsonl    what the model writes for held-out sources, where `writing` says so
 FOLDER/stages.json      what each stage of the data took, gave and left out, and why; stages.md, the same as a table
 FOLDER/loss.png         the loss curve
 FOLDER/statistics.csv   what parts measured of themselves (such as the load of experts), part by part
@@ -81,6 +82,11 @@ class Layout:
         return self.root / "samples.txt"
 
     @property
+    def written(self) -> Path:
+        """What the trained model writes for held-out sources, beside what is wanted; only where that is asked for."""
+        return self.root / "written.jsonl"
+
+    @property
     def curve(self) -> Path:
         """The picture of the loss."""
         return self.root / "loss.png"
@@ -144,6 +150,8 @@ class Run:
             if found.get("unigram_loss") is not None:
                 out.append(_line("unigram baseline", found["unigram_loss"], found["unigram_bits_per_byte"]))
             out += [f"{name.replace('_', ' '):<22}{value:>16.2%}" for name, value in found.get("scores", {}).items()]
+        for each in (found.get("writing") or {}).get("scores", {}).values():
+            out.append(f"{each['title']:<22}{each['written']:>16.1f}   (sources copied: {each['copied']:.1f})")
         if found.get("data_wait") is not None:
             out += ["", f"{'waiting for data':<22}{found['data_wait']:>16.2%} of the time"]
         layout = Layout(self.folder)

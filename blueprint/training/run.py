@@ -38,6 +38,7 @@ from blueprint.training.restore import load_weights
 from blueprint.training.strategies.parallel import replicas
 from blueprint.training.task import Text, prepare, ready_to_train
 from blueprint.training.trainer import quiet, trainer
+from blueprint.training.written import Written, of_run, scorers
 
 
 def fit(
@@ -123,6 +124,7 @@ class _Training:
         self.more = list(callbacks)
         self.bar: RunProgress | None = None
         self.recorder: Recorder | None = None
+        self.written: Written | None = None
         self.module: BlueprintModule = compile(spec)
         self.module.total_steps = self.steps
         self.module.lock = lock(spec, self.module.plan.hash, text.identity())
@@ -143,6 +145,8 @@ class _Training:
             raise TrainError(f"the run is at step {self.step} already, past the {self.steps} that were asked for")
         if self.spec.sample is not None:
             sample.prompt(model, self.text.tokenizer, self.spec.sample, known_start(self.spec))
+        if self.spec.writing is not None:
+            scorers(self.spec.writing, self.module.plan)
         lightning, recorder, saver = self._trainer()
         self.recorder = recorder
         for samples in (self.text.train, self.text.validation):
@@ -166,6 +170,8 @@ class _Training:
                 if self.step < self.steps:
                     self._fit(lightning, newest)
                 status = "finished"
+                if first():
+                    self.written = of_run(self.layout, self.text, self.module.device, self.progress)
             except Interrupted:
                 status = "interrupted"
             except NonFinite as error:
@@ -244,6 +250,7 @@ class _Training:
             "scores": metrics.scores(held_out),
             "loss_scale": rows[-1].get("loss_scale") if rows else None,
             "skipped_steps": rows[-1].get("skipped_steps") if rows else None,
+            "writing": None if self.written is None else self.written.plain(),
             "unigram_loss": None if baseline is None else baseline.nats,
             "unigram_bits_per_byte": None if baseline is None else baseline.bits_per_byte,
             "parameters": sum(p.numel() for p in self.module.parameters()),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,9 @@ from blueprint.training.data.unigram import Unigram, bits_per_byte, unigram
 from blueprint.training.error import TrainError
 from blueprint.training.forms import FORMS, Form, form_of
 
+#: Of a document its name, its content, its group, and whether it is only learned from.
+Read = tuple[str, Content, str | None, bool]
+
 
 class Documents:
     """A source's documents, iterable again and again; what the source finds wrong is the user's to mend."""
@@ -36,10 +40,15 @@ class Documents:
     def __init__(self, source: DataSource, content: Callable[[Any], Content] = lambda said: said) -> None:
         self.source, self.content = source, content
 
-    def __iter__(self) -> Iterator[tuple[str, Content]]:
+    def __iter__(self) -> Iterator[Read]:
         with self.named():
             for name, said in self.source.documents():
-                yield name, self.content(said)
+                yield name, self.content(said), self.group(name), False
+
+    def group(self, name: str) -> str | None:
+        """The hash of what a document is a part of, as far as the source says."""
+        said = self.source.group(name)
+        return None if said is None else hashlib.blake2b(said.encode(errors="replace"), digest_size=16).hexdigest()
 
     @contextmanager
     def named(self) -> Iterator[None]:
@@ -68,7 +77,7 @@ class Staged:
     def __init__(self, source: Documents, form: Form, cache: Path | None, progress: bool | None) -> None:
         self.source, self.form, self.cache, self.progress = source, form, cache, progress
 
-    def __iter__(self) -> Iterator[tuple[str, Content, str | None, bool]]:
+    def __iter__(self) -> Iterator[Read]:
         for each in self.prepared:
             yield each.name, self.source.content(self.form.said(each)), each.group, each.only_train
 
@@ -95,7 +104,7 @@ class Staged:
         with self.source.named():
             for name, said in self.source.source.documents():
                 if said:
-                    yield self.form.document(name, said)
+                    yield replace(self.form.document(name, said), group=self.source.group(name))
 
 
 @dataclass(frozen=True)
@@ -107,6 +116,8 @@ class Text:
     tokens: Tokens
     tokenizer: Tokenizer | None
     form: Form
+    documents: Documents | Staged
+    """What the token files were made of, to be read again."""
     tallies: tuple[Tally, ...] = ()
     """What each stage took, gave and left out."""
     answers: Answers | None = None
@@ -120,7 +131,8 @@ class Text:
     @cached_property
     def train(self) -> Samples:
         """The training samples, in the order of the run."""
-        return self._samples(self.tokens.train, self.spec.seed if self.data.shuffle else None, self.answers)
+        order = self.spec.seed if self.data.shuffle else None
+        return self._samples(self.tokens.train, order, self.answers, bucket=self.data.bucket)
 
     @cached_property
     def validation(self) -> Samples:
@@ -142,11 +154,13 @@ class Text:
         """The training samples as they lie, each once."""
         return self._samples(self.tokens.train, None)
 
-    def _samples(self, split: Split, order: int | None, beside: Answers | None = None, once: bool = False) -> Samples:
+    def _samples(
+        self, split: Split, order: int | None, beside: Answers | None = None, once: bool = False, bucket: int = 1
+    ) -> Samples:
         objective = self.spec.objective
         change = None if objective is None or self.tokenizer is None else objective.change(self.tokenizer)
-        said: dict[str, Any] = {"change": change, "lots": self.spec.seed, "beside": beside, "once": once}
-        return Samples(split, self.packing, seed=order, **said)
+        dealt: dict[str, Any] = {"batch": self.data.batch_size, "bucket": bucket, "once": once}
+        return Samples(split, self.packing, seed=order, change=change, lots=self.spec.seed, beside=beside, **dealt)
 
     @property
     def batches(self) -> int:
@@ -275,4 +289,4 @@ def prepare(spec: Spec, *, cache: Path | None = None, progress: bool | None = No
         encoder = form.encoder()
     tokens = build(read, encoder, **said)
     tallies = tuple(read.prepared.tallies) if isinstance(read, Staged) else ()
-    return Text(spec, data, tokens, spec.tokenizer, form, tallies)
+    return Text(spec, data, tokens, spec.tokenizer, form, read, tallies)

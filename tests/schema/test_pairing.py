@@ -99,3 +99,33 @@ def test_a_head_without_classes_is_refused() -> None:
 def test_a_start_that_the_tokenizer_has_not_is_refused() -> None:
     said, line = refusal(f"{BOTH}{BYTE}objective:\n  type: seq2seq\n  start: bos\n")
     assert (line, "has no id for the beginning of a text" in said) == (5, True)
+
+
+def test_what_is_written_for_sources_needs_sources_and_a_model_that_reads_them() -> None:
+    said, line = refusal(f"{DECODER}{BYTE}data: {{source: stdlib}}\nwriting: {{}}\n")
+    assert line == 4
+    assert "a model of type `decoder` writes nothing for a source" in said
+    said, _ = refusal(f"{BOTH}{BYTE}objective: prefix\ndata: {{source: stdlib}}\nwriting: {{}}\n")
+    assert "source `stdlib` gives no pairs" in said
+    said, _ = refusal(f"{BOTH}{BYTE}writing: {{}}\n")
+    assert "there is no `data`" in said
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ("{scores: []}", "nothing is measured"),
+        ("{scores: [bleu, {type: bleu, tokens: 13a}]}", "`bleu` is named twice with the same settings"),
+        ("{length_penalty: 0.5}", "`length_penalty` does nothing without beams"),
+    ],
+)
+def test_settings_of_writing_without_effect_are_refused(said: str, why: str) -> None:
+    assert why in refusal(f"{BOTH}{BYTE}data: {{source: reversal}}\nwriting: {said}\n")[0]
+
+
+def test_samples_of_one_width_and_samples_as_they_lie_are_not_shared_out_by_length() -> None:
+    said, line = refusal(f"{DECODER}{BYTE}data:\n  source: stdlib\n  bucket: 4\n")
+    assert line == 5
+    assert "`bucket` does nothing with source `stdlib`" in said
+    said, _ = refusal(f"{BOTH}{BYTE}data:\n  source: reversal\n  shuffle: false\n  bucket: 4\n")
+    assert "samples stay as they lie" in said

@@ -77,6 +77,12 @@ RUNS = {
     "data.packing": "data.packing=single",
     "data.positions": "data.positions=restart",
     "data.shuffle": "data.shuffle=false",
+    "data.bucket": f"data.bucket=3 | {PAIRED} data.batch_size=2",
+    "writing": f"writing={{}} | {PAIRED}",
+    "writing.scores": f"writing.scores=chrf | {PAIRED} writing={{}}",
+    "writing.documents": f"writing.documents=2 | {PAIRED} writing={{}}",
+    "writing.beams": f"writing.beams=3 | {PAIRED} writing={{}}",
+    "writing.length_penalty": f"writing.length_penalty=-5 | {PAIRED} writing.beams=3",
     "objective.causal.label_smoothing": "objective.label_smoothing=0.1",
     "objective.causal.z_loss": "objective.z_loss=0.1",
     "data.target_length": f"data.target_length=3 | {PAIRED}",
@@ -205,8 +211,9 @@ SOURCES = {
     "source.reversal.count": {"count": 5},
     "source.reversal.length": {"length": 3},
     "source.reversal.seed": {"seed": 1},
-    "source.gettext.path": {"path": "b.po"},
+    "source.gettext.path": {"path": ["b.po", "c.po"]},
     "source.gettext.fuzzy": {"fuzzy": True},
+    "source.gettext.hold_out": {"hold_out": "messages"},
     "source.gettext.bad_rows": {"path": ["a.po", "bad.po"], "bad_rows": 0.5},
     "source.table.path": {"path": "b.tsv"},
     "source.table.text": {"text": 1},
@@ -268,7 +275,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "image_prompts": {"path": "images"},
     "image_captions": {"path": "images"},
     **{f"image_captions.{key}": {"path": "images", "captions": "texts.tsv"} for key in ("image", "text")},
-    "gettext": {"path": "a.po"},
+    "gettext": {"path": ["a.po", "c.po"]},
     "gettext.bad_rows": {"path": ["a.po", "bad.po"]},
     "mixture": {
         "sources": {"a": {"type": "reversal", "count": 30}, "b": {"type": "reversal", "count": 60}},
@@ -299,6 +306,7 @@ STAGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "stage.repetition.most": ({"most": 0.01}, {"lines": 1.0}),
     "stage.repetition.words": ({"words": 4}, {"lines": 1.0}),
     "stage.exact_duplicates.ignore": ({"ignore": "case_and_space"}, {}),
+    "stage.exact_duplicates.compare": ({"compare": "input"}, {}),
     "stage.near_duplicates.similarity": ({"similarity": 0.2}, {}),
     "stage.near_duplicates.words": ({"words": 1}, {}),
     "stage.near_duplicates.hashes": ({"hashes": 16}, {"similarity": 0.4}),
@@ -339,6 +347,8 @@ ELSEWHERE = {
     "source.text.path",
     "data.source",
     "tokenizer.file.path",
+    # tests/registry/text_score/test_text_score.py.
+    *(f"text_score.{name}.{key}" for name in shipped("text_score") for key in fields(member("text_score", name))),
     # What is learned by them: tests/registry/tokenizer/test_trained.py; where it is kept: test_tokenizer.py here.
     *(
         f"tokenizer.{name}.{key}"
@@ -363,7 +373,7 @@ def all_keys() -> set[str]:
     """Every key of a spec but those below `model`; of components by kind and name."""
     return set(keys(Spec)) | {
         f"{kind}.{name}.{key}"
-        for kind in ("objective", "optimizer", "schedule", "source", "stage", "tokenizer")
+        for kind in ("objective", "optimizer", "schedule", "source", "stage", "text_score", "tokenizer")
         for name in shipped(kind)
         for key in fields(member(kind, name))
     }
@@ -408,6 +418,7 @@ def left(spec: bp.Spec, folder: Path, told: dict[str, Any]) -> dict[str, Any]:
         ],
         "checkpoints": sorted(path.name for path in (folder / "checkpoints").iterdir()),
         "samples": samples.read_text() if samples.exists() else "",
+        "writing": run.summary["writing"],
         "weights": [(name, str(value.dtype), value.double().sum().item()) for name, value in state.items()],
     }
 
@@ -454,6 +465,7 @@ def test_every_key_of_a_source_changes_what_is_read(key: str, tmp_path: Path, mo
     (tmp_path / "several.tsv").write_text("one\tx,y\ntwo\tv,w\n")
     (tmp_path / "a.po").write_text('msgid "a"\nmsgstr "x"\n\n#, fuzzy\nmsgid "b"\nmsgstr "y"\n')
     (tmp_path / "b.po").write_text('msgid "c"\nmsgstr "z"\n')
+    (tmp_path / "c.po").write_text('msgid "d"\nmsgstr "w"\n')
     (tmp_path / "bad.po").write_bytes(b"msgwhat \xff\n")
     for folder, colour in (("images", "red"), ("others", "blue")):
         (tmp_path / folder / "class").mkdir(parents=True)
@@ -466,7 +478,8 @@ def test_every_key_of_a_source_changes_what_is_read(key: str, tmp_path: Path, mo
     def read(said: dict[str, Any]) -> Any:
         source = member("source", name)(**said)
         try:
-            found = list(source.documents()), source.classes(read=True)
+            documents = list(source.documents())
+            found = [(*each, source.group(each[0])) for each in documents], source.classes(read=True)
         except ValueError as error:
             return str(error)
         return found, source.prompts(), source.scale() if hasattr(source, "scale") else None
@@ -485,7 +498,9 @@ def test_every_key_of_a_stage_changes_what_is_left(key: str, tmp_path: Path, mon
 
     def left(said: dict[str, Any]) -> list[Any]:
         stage = member("stage", key.split(".")[1])(**said)
+        # The first comes once more, with something else to be said of it.
         documents = [Document(str(number), (text,)) for number, text in enumerate(TEXTS)]
+        documents.append(Document("again", TEXTS[:1], label="another"))
         if "compares" in stage.traits:
             return list(map(str, stage.over(documents, map(stage.sketch, documents))))
         found = []

@@ -27,7 +27,7 @@ class Recorder(pl.Callback):
     """Rows of metrics.csv: the mean loss of an optimizer step's batches, and what stands beside it; and what parts told
     of the step, part by part.
 
-    `tokens_per_second` is taken from the median time between batches, so that validations and saving do not count;
+    `tokens_per_second` is the median of the batches' own, so that validations and saving do not count;
     `data_wait` is the share of all time since the row before in which steps waited for their batches.
     """
 
@@ -37,8 +37,10 @@ class Recorder(pl.Callback):
         self.row: Row = {}
         self._found: list[dict[str, Any]] = []
         self._step = 0
-        self._tokens = 0
+        #: Tokens read so far, where that is known already.
+        self._tokens: int | None = None
         self._times: deque[float] = deque(maxlen=20)
+        self._speeds: deque[float] = deque(maxlen=20)
         self._before: float | None = None
         self.waiting = Waiting()
 
@@ -50,7 +52,15 @@ class Recorder(pl.Callback):
     @property
     def speed(self) -> float | None:
         """Tokens a second."""
-        return self._tokens / self.seconds if self.seconds else None
+        return statistics.median(self._speeds) if self._speeds else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many tokens were read: batches differ in width where they are cut to their longest."""
+        return {"tokens": self._tokens}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on from there."""
+        self._tokens = state_dict["tokens"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin at the step a checkpoint left."""
@@ -62,10 +72,14 @@ class Recorder(pl.Callback):
     ) -> None:
         """Note the batch; at the end of an optimizer step that is due, write its row."""
         now = time.perf_counter()
+        # Of the other processes it is taken that they read as much.
+        tokens = _read(batch) * replicas(trainer)[0]
         if self._before is not None:
             self._times.append(now - self._before)
+            self._speeds.append(tokens / (now - self._before))
         self._before = now
-        self._tokens = _read(batch) * replicas(trainer)[0]
+        before = (processed(trainer) - 1) * tokens if self._tokens is None else self._tokens
+        self._tokens = before + tokens
         self._found.append({name: value for name, value in outputs.items() if name not in UNLOGGED})
         if pl_module.skipped:
             # The next step is another's.
@@ -97,7 +111,7 @@ class Recorder(pl.Callback):
             return float(trainer.strategy.reduce(batches.mean(), reduce_op="mean"))
 
         row: Row = {
-            "tokens": processed(trainer) * self._tokens,
+            "tokens": float(self._tokens or 0),
             "loss": mean("objective"),
             "learning_rate": module.learning_rate,
         }

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from torch.utils.data import Dataset
 
+from blueprint.training.data.bucket import bucketed
 from blueprint.training.data.order import Mixed, Order, Sequential, Shuffled
 from blueprint.training.data.packing import IGNORE, Arrays, Packing
 from blueprint.training.data.store import Piece, Split
@@ -22,9 +23,9 @@ class Samples(Dataset[Arrays]):
     """The samples of a split; item n is the n-th of the order, over all epochs.
 
     With a `seed` the order is shuffled anew every epoch, or once for all of them (`once`); without one it is the stored
-    order. Item -1 counts for
-    nothing: labels of -100 (numbers: nan), place -1. `change` is made to every sample, from lots that depend on `lots`,
-    the epoch and the sample alone. `beside` has further arrays of every sample, by its number.
+    order. Item -1 counts for nothing: labels of -100 (numbers: nan), place -1. `change` is made to every sample, from
+    lots that depend on `lots`, the epoch and the sample alone. `beside` has further arrays of every sample, by its
+    number. Of every `bucket` batches of `batch` shuffled samples, each has those of one length.
     Picklable: what travels to another process is a path and a few numbers. Raises `DataError` where there is no sample.
     """
 
@@ -38,11 +39,14 @@ class Samples(Dataset[Arrays]):
         change: Change | None = None,
         lots: int = 0,
         beside: Callable[[int], Arrays] | None = None,
+        batch: int = 1,
+        bucket: int = 1,
     ) -> None:
         self.split, self.packing, self.change, self.lots, self.beside = split, packing, change, lots, beside
         count = packing.count(split)
         shuffled = Mixed if once else Shuffled
-        self.order: Order = Sequential(count) if seed is None else shuffled(count, seed)
+        order: Order = Sequential(count) if seed is None else shuffled(count, seed)
+        self.order = bucketed(order, split, batch, bucket)
 
     def __len__(self) -> int:
         return self.order.samples

@@ -20,6 +20,10 @@ from blueprint.training.data.dataset import FILLER, Samples
 from blueprint.training.data.error import DataError
 from blueprint.training.data.packing import Arrays
 
+_WRITTEN = "decoder_attention_mask"
+#: What is as wide as the mask of a source, and as that of a target.
+_SIDES = {"attention_mask": ("input_ids",), _WRITTEN: ("decoder_input_ids", "labels")}
+
 
 def loader(
     samples: Samples,
@@ -34,9 +38,10 @@ def loader(
 ) -> Waited:
     """A loader of what is left of an epoch from global batch number `start`, counted over all epochs.
 
-    Batches map names to tensors (B / W, T); `place` (B / W,) holds the samples' numbers, for `Samples.describe`.
-    `batch_size` is that of the global batch, of which rank r reads the r-th share. `start` may be a function: it is
-    asked afresh at each `iter()`, which is how one loader serves every epoch. `len()` is always a whole epoch's.
+    Batches map names to tensors (B / W, T), of sources and targets as wide as the longest of the batch; `place`
+    (B / W,) holds the samples' numbers, for `Samples.describe`. `batch_size` is that of the global batch, of which rank
+    r reads the r-th share. `start` may be a function: it is asked afresh at each `iter()`, which is how one loader
+    serves every epoch. `len()` is always a whole epoch's.
     Shuffled samples are one endless stream cut into batches, so that none is ever dropped; an epoch is as many batches
     as fit whole into the data, but at least one. Samples in order end with a short batch; its rows are dealt evenly to
     the ranks, filled up with rows whose labels are all ignored. Raises `DataError` for shares that are not equal.
@@ -116,7 +121,14 @@ class Batches(Sampler[list[int]]):
 
 
 def _stack(rows: Sequence[Arrays]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(np.stack([row[name] for row in rows])) for name in rows[0]}
+    arrays = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    if _WRITTEN in arrays:
+        # Sources and targets are filled up at the right: what no row of the batch uses would cost as much as the rest.
+        for mask, names in _SIDES.items():
+            used = np.flatnonzero(arrays[mask].any(0))
+            width = int(used[-1]) + 1 if len(used) else 1
+            arrays |= {name: np.ascontiguousarray(arrays[name][:, :width]) for name in (mask, *names)}
+    return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
 def _alone(_worker: int) -> None:

@@ -1,8 +1,10 @@
 """Sentence pairs from the catalogues of translated programs."""
 
+import re
 import struct
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar
+from pathlib import PurePath
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -11,6 +13,9 @@ from blueprint_registry.source._files import found
 from blueprint_registry.source._formats import Malformed
 from blueprint_registry.source._opened import library
 from blueprint_registry.source._rows import Tolerant
+
+#: Where in its catalogue a message is, as its name ends.
+_PLACE = re.compile(r"[#:]\d+( \(plural\))?$")
 
 
 @register("gettext")
@@ -24,6 +29,10 @@ class Gettext(Tolerant):
     fuzzy: bool = False
     """Whether translations of a `.po` file count that are marked fuzzy: guesses that nobody has looked at."""
 
+    hold_out: Literal["catalogues", "messages"] = "catalogues"
+    """What is held out as a whole. Messages of one program are much alike, so that single ones would be told from their
+    neighbours. Files `…/LC_MESSAGES/PROGRAM.mo` of several languages are one catalogue, others each their own."""
+
     bad_rows: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Share of malformed catalogues, each counting as a pair, that are passed over with a warning; with more, the data
     is refused."""
@@ -32,6 +41,21 @@ class Gettext(Tolerant):
     def examples(cls) -> list[dict[str, Any]]:
         """What is installed in German; sources of catalogues."""
         return [{"path": "/usr/share/locale/de/LC_MESSAGES/*.mo"}, {"path": "po/de.po", "fuzzy": True}]
+
+    def documents(self) -> Iterator[tuple[str, Any]]:
+        """Every good message; raises ValueError also for one catalogue alone, of which none could be held out."""
+        catalogues = {_catalogue(name) for name, _, _ in found(self.path)}
+        if self.hold_out == "catalogues" and len(catalogues) == 1:
+            raise ValueError(
+                f"{self.path} is one catalogue only, so none can be held out: name more, or say `hold_out: messages`"
+            )
+        yield from super().documents()
+
+    def group(self, name: str) -> str | None:
+        """The catalogue that a message is in."""
+        if self.hold_out == "messages":
+            return None
+        return _catalogue(_PLACE.sub("", name))
 
     def found(self) -> Iterator[tuple[str, Any]]:
         """Every translated message as (file:line, or file#number, (message, translation)), file by file.
@@ -56,3 +80,9 @@ class Gettext(Tolerant):
                     yield where, (entry.msgid, told)
                 if entry.msgid_plural and len(plural) > 1 and plural[-1]:
                     yield f"{where} (plural)", (entry.msgid_plural, plural[-1])
+
+
+def _catalogue(file: str) -> str:
+    """The program whose catalogue a file is, where its folder tells that it is named so; else the file."""
+    path = PurePath(file)
+    return path.stem if path.parent.name == "LC_MESSAGES" else file

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, Literal
@@ -14,6 +15,8 @@ from blueprint.kinds import DataSource
 from blueprint_registry.source._mixing import PRINTED, epochs, shares
 
 _SCALE = 1 << 64
+#: How the name of a document ends that comes round again.
+_ROUND = re.compile(r" \(round \d+\)$")
 
 
 @register("mixture")
@@ -119,6 +122,11 @@ class Mixture(DataSource):
                 continue
             given[name] += _size(document[1])
             yield document
+
+    def group(self, name: str) -> str | None:
+        """What its own source says, of whatever round."""
+        own = max((each for each in self.sources if name.startswith(f"{each}/")), key=len)
+        return self.sources[own].group(_ROUND.sub("", name.removeprefix(f"{own}/")))
 
     def classes(self, *, read: bool = False) -> list[str] | None:
         """The labels of all sources, each once, in the order of the sources."""

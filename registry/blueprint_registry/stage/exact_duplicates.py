@@ -23,15 +23,20 @@ class ExactDuplicates(Stage):
 
     traits: ClassVar[frozenset[str]] = frozenset({"compares"})
 
-    ignore: Literal["nothing", "case_and_space"] = "nothing"
-    """What does not tell two texts apart."""
+    ignore: Literal["nothing", "case_and_space", "signs"] = "nothing"
+    """What does not tell two texts apart; `signs` are all characters but letters and digits, and case: `_Open…` is
+    `Open`. Texts of signs alone are compared as they are."""
+
+    compare: Literal["whole", "input"] = "whole"
+    """`input` compares what is read alone, without what is to be said of it (a pair's target, a label): each input then
+    stays once, so that none that is held out occurs in training, in whatever group it came."""
 
     def sketch(self, document: Document) -> bytes:
-        """A hash of the texts and the label."""
+        """A hash of what is compared."""
         digest = hashlib.blake2b(digest_size=self.sketch_size)
-        for part in (*document.texts, document.label or ""):
-            said = " ".join(part.casefold().split()) if self.ignore == "case_and_space" else part
-            data = said.encode(errors="replace")
+        parts = (*document.texts, document.label or "") if self.compare == "whole" else document.texts[:1]
+        for part in parts:
+            data = self._told(part).encode(errors="replace")
             digest.update(len(data).to_bytes(8, "little") + data)
         return digest.digest()
 
@@ -56,3 +61,9 @@ class ExactDuplicates(Stage):
         del order_N, halves_N2, found
         for document, again in zip(documents, again_N, strict=True):
             yield Dropped("the same as an earlier one") if again else document
+
+    def _told(self, text: str) -> str:
+        """What tells a text from others."""
+        if self.ignore == "signs":
+            return "".join(filter(str.isalnum, text.casefold())) or text
+        return " ".join(text.casefold().split()) if self.ignore == "case_and_space" else text

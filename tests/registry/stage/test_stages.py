@@ -94,6 +94,25 @@ def test_repetition_counts_lines_and_runs_of_words() -> None:
     assert why(Repetition(words=3), "buy now " * 2 + prose) is None
 
 
+def test_duplicates_but_for_signs_are_found_and_texts_of_signs_alone_are_not_all_the_same() -> None:
+    stage = ExactDuplicates(ignore="signs")
+    texts = ["_Open…", "&Open", "open", "O pen", "Öpen", "…", "%s", "%s", "..."]
+    assert over(stage, texts) == ["_Open…", None, None, None, "Öpen", "…", "%s", None, "..."]
+
+
+def test_an_input_is_left_once_whatever_is_to_be_said_of_it() -> None:
+    pairs = [document("Open", "Öffnen"), document("Open", "Offen"), document("Offen", "Öffnen")]
+    whole, inputs = (
+        [not isinstance(each, Dropped) for each in ExactDuplicates(compare=compare).over(pairs)]
+        for compare in ("whole", "input")
+    )
+    assert whole == [True, True, True]
+    assert inputs == [True, False, True]
+    labelled = [document("good", label="1"), document("good", label="0")]
+    found = list(ExactDuplicates(compare="input").over(labelled))
+    assert isinstance(found[1], Dropped)
+
+
 def test_exact_duplicates_keep_the_first() -> None:
     assert over(ExactDuplicates(), ["a b", "A  b", "a b"]) == ["a b", "A  b", None]
     assert over(ExactDuplicates(ignore="case_and_space"), ["a b", "A  b\n", "c"]) == ["a b", None, "c"]

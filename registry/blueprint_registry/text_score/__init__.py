@@ -1,0 +1,1 @@
+"""How near written texts come to those they should have been, one file each."""
