@@ -11,8 +11,8 @@ writes three files of JSON lines, `{"package": …, "section": …, "text": …}
 A package goes to a side by a hash of the source it is built from, so that packages which share sentences share a side.
 No text stands twice. The same index gives the same files.
 
-On a machine with apt nothing else is needed, no rights either: its own lists are not touched. Elsewhere name the two
-files of a Debian mirror, `dists/bookworm/main/binary-amd64/Packages.xz` and `dists/bookworm/main/i18n/Translation-en.bz2`:
+On a machine with apt nothing else is needed, no rights either: its own lists are not touched. Elsewhere name two files
+of a Debian mirror, of the folder `dists/bookworm/main` its `binary-amd64/Packages.xz` and `i18n/Translation-en.bz2`:
 
     python docs/examples/descriptions.py descriptions --packages Packages.xz --translation Translation-en.bz2
 """
@@ -33,8 +33,9 @@ from pathlib import Path
 
 #: What programs are for. Sections of programming languages are left out: their names stand in nearly every text.
 SECTIONS = (
-    "admin database editors electronics fonts games graphics hamradio mail math net science sound text video web"
-).split()
+    *("admin", "database", "editors", "electronics", "fonts", "games", "graphics", "hamradio"),
+    *("mail", "math", "net", "science", "sound", "text", "video", "web"),
+)
 
 #: One source of so many is held out.
 SHARE = 10
@@ -95,7 +96,8 @@ def prose(description: str) -> str:
 
 def entries(packages: str, translation: str) -> list[Entry]:
     """Every package with its text, in the order of the index, each text once."""
-    said = {each["Description-md5"]: each["Description-en"] for each in stanzas(translation) if "Description-en" in each}
+    long = "Description-en"
+    said = {each["Description-md5"]: each[long] for each in stanzas(translation) if long in each}
     found: dict[str, Entry] = {}
     for each in stanzas(packages):
         if each.get("Description-md5") in said:
