@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -10,16 +12,19 @@ import torch
 
 from blueprint.plan import Plan
 from blueprint.schema.spec import Spec
+from blueprint.training.changes import refuse_but_data
 from blueprint.training.data.loader import loader
 from blueprint.training.error import TrainError
+from blueprint.training.folder import plain_spec
 from blueprint.training.restore import restore
 from blueprint.training.scores import score, scores
-from blueprint.training.task import prepare
+from blueprint.training.task import Text, prepare
 
 
 @torch.inference_mode()
 def evaluate(
     run: str | Path,
+    overrides: Sequence[str] = (),
     *,
     limit: int | None = None,
     batch_size: int | None = None,
@@ -31,19 +36,21 @@ def evaluate(
 ) -> dict[str, Any]:
     """The held-out loss of a run or checkpoint over the whole validation split, or `limit` batches of it.
 
-    Gives `nats` per token (or another `measure` and `unit`), for nats their `perplexity`, the `tokens` it is a mean of,
-    and by name the objective's further `scores`; for running text also `bits_per_byte`, and the unigram baseline of the
-    same split. Raises
-    `RestoreError`, `TrainError`, `DataError`.
+    `overrides` may name other data (`data.source.path=test.tsv`), of which every document is measured: labels are
+    numbered as the run's own data has them, and there is no baseline.
+
+    Gives whether that is the `whole` of other data, `nats` per token (or another `measure` and `unit`), for nats their
+    `perplexity`, the `tokens` it is a mean of, and by name the objective's further `scores`; for running text also
+    `bits_per_byte`, and the unigram baseline of the same split. Raises `RestoreError`, `TrainError`, `DataError`.
     """
     model = restore(run, device=device, weights=weights, allow_plugins=allow_plugins)
     spec, plan = cast(Spec, model.spec), cast(Plan, model.plan)
     if spec.objective is None:
         raise TrainError("the spec has no `objective`: nothing says what a good answer is")
-    text = prepare(spec, cache=cache, progress=progress)
+    text, other = _data(spec, overrides, cache, progress, allow_plugins)
     objective = spec.objective.build(plan.site)
-    samples = text.validation if limit is None else text.held_out(limit)
-    batches = loader(samples, batch_size=batch_size or text.data.batch_size)
+    lots = text.everything() if other else [text.validation if limit is None else text.held_out(limit)]
+    batches = chain.from_iterable(loader(each, batch_size=batch_size or text.data.batch_size) for each in lots)
     total, count = 0.0, 0
     measured = {name: each.to(device) for name, each in scores(objective).items()}
     for index, batch in enumerate(batches):
@@ -59,16 +66,41 @@ def evaluate(
     if not count:
         raise TrainError("the held-out text has no token to predict: hold more out with `data.validation`")
     nats = total / count
+    baseline = None if other else text.baseline
     return {
         "run": str(run),
         "step": model.trained_steps,
         "nats": nats,
+        "whole": other,
         "unit": text.unit,
         "measure": text.measure,
-        "bits_per_byte": text.bits_per_byte(nats),
+        "bits_per_byte": (text.bits_per_byte_of_everything if other else text.bits_per_byte)(nats),
         "perplexity": math.exp(min(nats, 700)) if text.measure == "nats" else None,
         "tokens": count,
         "scores": {name: float(each.compute()) for name, each in measured.items()},
-        "unigram_nats": None if text.baseline is None else text.baseline.nats,
-        "unigram_bits_per_byte": None if text.baseline is None else text.baseline.bits_per_byte,
+        "unigram_nats": None if baseline is None else baseline.nats,
+        "unigram_bits_per_byte": None if baseline is None else baseline.bits_per_byte,
     }
+
+
+def _data(
+    spec: Spec, overrides: Sequence[str], cache: Path | None, progress: bool, allow_plugins: bool
+) -> tuple[Text, bool]:
+    """What to measure on, and whether that is other data than the run's own."""
+    if not overrides:
+        return prepare(spec, cache=cache, progress=progress), False
+    from blueprint.load import load
+
+    before = plain_spec(spec)
+    changed = load(before, overrides=list(overrides), allow_plugins=allow_plugins)
+    refuse_but_data(before, plain_spec(changed))
+    if spec.data is None or changed.data is None or spec.data.source == changed.data.source:
+        return prepare(changed, cache=cache, progress=progress), False
+    try:
+        labels = spec.data.source.classes(read=True)
+    except ValueError as error:
+        raise TrainError(
+            f"the labels are numbered as the run's own data has them, which cannot be read: {error}\n"
+            "  = fix: name them in `data.source.labels`"
+        ) from error
+    return prepare(changed, cache=cache, progress=progress, labels=None if labels is None else tuple(labels)), True

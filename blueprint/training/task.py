@@ -129,6 +129,18 @@ class Text:
             return self.validation
         return self._samples(self.tokens.validation, self.spec.seed)
 
+    def everything(self) -> list[Samples]:
+        """Every sample of both splits, as they lie: for data that nothing was learned from."""
+        found, wrong = list[Samples](), list[DataError]()
+        for split in (self.tokens.train, self.tokens.validation):
+            try:
+                found.append(self._samples(split, None))
+            except DataError as error:  # too little for a sample
+                wrong.append(error)
+        if not found:
+            raise wrong[0]
+        return found
+
     def _samples(self, split: Split, order: int | None) -> Samples:
         objective = self.spec.objective
         change = None if objective is None or self.tokenizer is None else objective.change(self.tokenizer)
@@ -178,6 +190,12 @@ class Text:
         """Nats per held-out token as bits per byte of running text; None where they tell nothing of these."""
         return bits_per_byte(nats, self.tokens.validation) if self.told else None
 
+    def bits_per_byte_of_everything(self, nats: float) -> float | None:
+        """The same of nats per token of both splits."""
+        splits = (self.tokens.train, self.tokens.validation)
+        bits = sum(bits_per_byte(nats, each) * each.bytes for each in splits)
+        return bits / sum(each.bytes for each in splits) if self.told else None
+
     @property
     def vocabulary(self) -> dict[str, int] | None:
         """How many tokens the tokenizer knows (`known`) of those the model has a row for (`size`)."""
@@ -226,14 +244,17 @@ def tokenized(spec: Spec) -> bool:
     return form is None or form.tokenized
 
 
-def prepare(spec: Spec, *, cache: Path | None = None, progress: bool | None = None) -> Text:
+def prepare(
+    spec: Spec, *, cache: Path | None = None, progress: bool | None = None, labels: tuple[str, ...] | None = None
+) -> Text:
     """The data of a spec; token files are built if the cache has none, after the tokenizer has learned what it has to:
-    the result's own `spec` is with that. Raises `TrainError` and `DataError`."""
+    the result's own `spec` is with that. `labels` are numbered as other data has them. Raises `TrainError` and
+    `DataError`."""
     if spec.data is None or (spec.tokenizer is None and tokenized(spec)):
         ready_to_train(spec)
     assert spec.data is not None
     data = spec.data
-    source, form = data.source, form_of(spec, data)
+    source, form = data.source, form_of(spec, data, labels)
     documents = (Fingerprinted if hasattr(source, "fingerprint") else Documents)(source, form.content)
     with documents.named():
         encoder = form.encoder()
@@ -252,7 +273,7 @@ def prepare(spec: Spec, *, cache: Path | None = None, progress: bool | None = No
         path = learn(read, encoder, tokenizer.train, what=what, **said).absolute()
         trained = tokenizer.of({**tokenizer.to_plain(), tokenizer.learned: str(path)})
         spec = spec.model_copy(update={"tokenizer": trained})
-        form = form_of(spec, data)
+        form = form_of(spec, data, labels)
         encoder = form.encoder()
     tokens = build(read, encoder, **said)
     tallies = tuple(read.prepared.tallies) if isinstance(read, Staged) else ()
