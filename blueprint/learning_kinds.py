@@ -24,10 +24,10 @@ class Objective(Component, kind="objective"):
     plain cross-entropy (`loss`) and what it is a mean over (`tokens`: how many predictions); no module.
 
     One that reads logits of whole sequences has the trait `pooled`, as the heads that give them; one whose targets are
-    tokens that the model must not see has the trait `next_token`; one that predicts tokens of running text as they
-    stand there has `running`, and one that predicts all of them `every_token`. An object may offer `scores()`,
-    torchmetrics by name: held-out batches then have `predicted` among their metrics, of the shape of the batch's
-    labels.
+    tokens that the model must not see has the trait `next_token`; one that predicts tokens of running text, or of what
+    is made of it, has `running`, and one that predicts all of them as they stand there `every_token`. An object may
+    offer `scores()`, torchmetrics by name: held-out batches then have `predicted` among their metrics, of the shape of
+    the batch's labels.
     """
 
     formulas: ClassVar[bool] = False

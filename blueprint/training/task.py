@@ -12,6 +12,7 @@ from typing import Any
 from blueprint.kinds import DataSource, Document, Tokenizer
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
+from blueprint.training.baseline import of_labels
 from blueprint.training.data import DataError
 from blueprint.training.data import prepare as stages
 from blueprint.training.data.build import build, cache_folder
@@ -171,9 +172,11 @@ class Text:
 
     @cached_property
     def baseline(self) -> Unigram | None:
-        """What a model that knows only token frequencies scores on held-out running text; None where something else is
-        predicted."""
-        return unigram(self.tokens.train, self.tokens.validation) if self._predicts("running") else None
+        """What a model that knows only token frequencies scores on what is predicted of held-out running text; None
+        where that is no tokens."""
+        if self.told:
+            return unigram(self.tokens.train, self.tokens.validation)
+        return of_labels(self.train, self.validation) if self._predicts("running") else None
 
     @property
     def unit(self) -> str:
