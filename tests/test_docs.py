@@ -13,8 +13,10 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -24,7 +26,7 @@ from blueprint.interop.family import read_family
 from blueprint.interop.rules import read_rules
 from tests.conftest import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Commands that make an environment: the slow test runs them in a fresh clone.
 NEWCOMER = ("make", "pip")
 
@@ -95,10 +97,17 @@ def test_the_component_shown_is_the_example() -> None:
 
 def test_the_site_has_every_page_and_its_fences_are_ones_it_understands() -> None:
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]
-    assert sorted(page for entry in nav for page in entry.values()) == sorted(p.name for p in PAGES[1:])
+    pages = [p.relative_to(ROOT / "docs").as_posix() for p in PAGES[1:]]
+    assert sorted(_pages(nav)) == sorted(pages)
     for page in PAGES[1:]:
         # Other words after the language make the fence plain text there.
         assert not re.findall(r'^```\w+ (?!title="[^"]+"$).*', page.read_text(), re.M), page.name
+
+
+def _pages(nav: list[dict[str, Any]]) -> Iterator[str]:
+    for entry in nav:
+        for page in entry.values():
+            yield from [page] if isinstance(page, str) else _pages(page)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.stem)
