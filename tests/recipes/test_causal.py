@@ -8,21 +8,7 @@ from typing import Any
 import pytest
 
 import blueprint as bp
-from tests.conftest import ROOT
-
-RECIPES = ROOT / "specs" / "recipes"
-NAMES = ("causal.yaml", "causal_bytes.yaml")
-
-
-def computing(spec: bp.Spec) -> float:
-    """Operations of all forward passes of a run."""
-    assert spec.data is not None
-    length, steps = spec.data.length, spec.trainer.max_steps
-    assert length is not None
-    assert steps is not None
-    flops = bp.cost(spec, length=length).flops_per_token
-    assert isinstance(flops, float | int)
-    return flops * steps * spec.data.batch_size * length
+from tests.recipes.compare_causal import NAMES, RECIPES, computing
 
 
 def test_the_twins_cost_as_much() -> None:
