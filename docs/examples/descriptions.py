@@ -157,7 +157,7 @@ def main() -> None:
     """Write the files."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--labels", type=int, default=2000, help="texts in labelled.jsonl")
+    parser.add_argument("--labels", type=int, default=500, help="texts in labelled.jsonl")
     parser.add_argument("--packages", type=Path, help="an index of packages, where there is no apt")
     parser.add_argument("--translation", type=Path, help="the long descriptions of the same release")
     said = parser.parse_args()

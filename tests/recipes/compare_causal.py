@@ -1,6 +1,6 @@
 """The small language model of Python with byte pairs against its twin that reads bytes, for as much computing.
 
-python tests/recipes/compare_causal.py [KEY=VALUE …] [--runs runs] [--picture causal.png]
+python tests/recipes/compare_causal.py [KEY=VALUE …] [--runs runs] [--share 1] [--picture causal.png]
 """
 
 from __future__ import annotations
@@ -68,13 +68,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("overrides", nargs="*", help="changes to both, such as seed=2")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="the folder that holds both runs")
+    parser.add_argument("--share", type=float, default=1.0, help="share of the steps of both, for a quick look")
     parser.add_argument("--picture", type=Path)
     said = parser.parse_args()
     torch.set_num_threads(1)
     print(HEAD, flush=True)
     found = []
     for name in NAMES:
-        spec = bp.load(RECIPES / name, said.overrides)
+        whole = bp.load(RECIPES / name, said.overrides)
+        steps = round(said.share * (whole.trainer.max_steps or 0))
+        spec = bp.load(RECIPES / name, [*said.overrides, f"trainer.max_steps={steps}"])
         folder = said.runs / spec.name
         if not (folder / "summary.json").is_file():
             bp.fit(spec, folder, progress=False)
