@@ -43,10 +43,10 @@ class Objective(Component, kind="objective"):
     One that reads logits of whole sequences has the trait `pooled`, as the heads that give them, one that reads classes
     of tokens `tags`, as those; one whose labels are classes has the trait `labels`, and `several` where a sample may
     have any number of them; one whose targets are tokens that the model must not see has the trait `next_token`; one
-    that predicts tokens of running text as they stand there has `running`, and one that predicts all of them
-    `every_token`; one by which a decoder learns to see prompts both ways has `prefixes`; one whose predictions are a
-    softmax's, over tokens or classes, has `softmax`; one whose loss hangs on which samples a batch has, because it
-    compares them, has `compares`.
+    that predicts tokens of running text, or of what is made of it, has `running`, and one that predicts all of them as
+    they stand there `every_token`; one by which a decoder learns to see prompts both ways has `prefixes`; one whose
+    predictions are a softmax's, over tokens or classes, has `softmax`; one whose loss hangs on which samples a batch
+    has, because it compares them, has `compares`.
 
     An object may offer `scores()`, torchmetrics by name: held-out batches then have `predicted` among their metrics, of
     the shape of the batch's labels, or `told`, what each score is updated with, by its name. It may offer

@@ -14,6 +14,10 @@ from blueprint.cli.table import table
 
 def command(
     run: RunPath,
+    trailing: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUE", help="Other data: data.source.path=FILE measures all of that file."),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Batches at most; all of them, if not given.")] = None,
     batch_size: Annotated[int | None, typer.Option(min=1, help="Samples in a batch.")] = None,
     device: Annotated[str, typer.Option(help="Where to compute, such as cuda.")] = "cpu",
@@ -28,11 +32,12 @@ def command(
     json: AsJson = False,
 ) -> None:
     """Measure the held-out loss of a run or a checkpoint, beside the unigram baseline where there is one, and the texts
-    that it writes, beside copies of the sources, where its spec says `writing`."""
+    that it writes, beside copies of the sources, where its spec says `writing`; or the loss on all of other data."""
     from blueprint.training.evaluate import evaluate
 
     found = evaluate(
         run,
+        trailing or (),
         limit=limit,
         batch_size=batch_size,
         device=device,
@@ -46,15 +51,15 @@ def command(
     if json:
         emit(found)
         return
-    unit = found["unit"]
+    unit, loss = found["unit"], "loss" if found["whole"] else "held-out loss"
     if found["bits_per_byte"] is not None:
         head = ["", f"nats per {unit}", "bits per byte"]
-        rows = [
-            ["held-out loss", f"{found['nats']:.4f}", f"{found['bits_per_byte']:.4f}"],
-            ["unigram baseline", f"{found['unigram_nats']:.4f}", f"{found['unigram_bits_per_byte']:.4f}"],
-        ]
+        rows = [[loss, f"{found['nats']:.4f}", f"{found['bits_per_byte']:.4f}"]]
+        if found["unigram_nats"] is not None:
+            baseline = ["unigram baseline", f"{found['unigram_nats']:.4f}", f"{found['unigram_bits_per_byte']:.4f}"]
+            rows.append(baseline)
     else:
-        head, rows = ["", f"{found['measure']} per {unit}"], [["held-out loss", f"{found['nats']:.4f}"]]
+        head, rows = ["", f"{found['measure']} per {unit}"], [[loss, f"{found['nats']:.4f}"]]
     learned = "as stored" if found["step"] is None else f"after {found['step']} steps"
     typer.echo(f"{run} {learned}, over {found['tokens']:,} {unit}s\n")
     typer.echo(table(rows, head, right=(1,)))

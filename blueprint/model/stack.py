@@ -18,6 +18,7 @@ from blueprint.model.layers import built_layers, through
 from blueprint.model.output import ModelState, Output, default_dtype
 from blueprint.model.precision import keep_table_float32
 from blueprint.ops import Embedding, Flow, cross_entropy, steady
+from blueprint.ops.cross_entropy import counting
 from blueprint.plan import Plan, PlanLayer
 
 
@@ -117,6 +118,7 @@ class Headed(nn.Module):
                 keep = target_N != -100
                 loss = loss + z_loss * logits.logsumexp(-1)[keep].square().mean()
             return loss
+        hidden_ND, target_N = counting(hidden_ND, target_N)
         weight_VD, bias_V = projection(self.table_VD)
         transform = getattr(self.head, "transform", None)
         more = {"bias_V": bias_V, "scale": self.head.scale, "softcap": self.head.softcap, **options}

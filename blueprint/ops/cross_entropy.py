@@ -33,6 +33,20 @@ def few_chunks() -> Iterator[None]:
         _few.reset(token)
 
 
+def counting(hidden_ND: Tensor, target_N: Tensor, ignore: int = -100) -> tuple[Tensor, Tensor]:
+    """The rows whose targets count, and those targets: a masked model projects a seventh of its tokens.
+
+    Tensors without values stay whole, as do those spread over processes.
+    """
+    if target_N.is_meta or type(target_N) is not Tensor:
+        return hidden_ND, target_N
+    counts_N = target_N != ignore
+    if bool(counts_N.all()):
+        return hidden_ND, target_N
+    at_C = counts_N.nonzero()[:, 0]
+    return hidden_ND.index_select(0, at_C), target_N.index_select(0, at_C)
+
+
 @dataclass(frozen=True)
 class _Terms:
     scale: float

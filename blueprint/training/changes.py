@@ -30,6 +30,14 @@ def refuse_changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         )
 
 
+def refuse_but_data(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Raise `TrainError` where what is to be measured differs from what was trained in more than its data."""
+    others = [key for key in _differing(before, after) if not key.startswith("data.")]
+    if others:
+        named = ", ".join(f"`{key}`" for key in others)
+        raise TrainError(f"{named} cannot change in what is measured: only `data` can, such as `data.source.path=FILE`")
+
+
 def _differing(before: Mapping[str, Any], after: Mapping[str, Any], path: str = "") -> Iterator[str]:
     for key in dict.fromkeys([*before, *after]):
         here, was, now = f"{path}{key}", before.get(key), after.get(key)

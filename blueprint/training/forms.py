@@ -36,6 +36,8 @@ class Form:
 
     spec: Spec
     data: Data
+    #: The names of the labels in the order of their numbers, where other data has said them; None asks the source.
+    labels: tuple[str, ...] | None = None
 
     #: Whether samples are of text, so that a tokenizer is needed.
     tokenized: ClassVar[bool] = True
@@ -135,7 +137,7 @@ class _Classified(Form):
     @cached_property
     def classes(self) -> Classes:
         """The labels; raises `TrainError` where their number does not fit the head and the objective."""
-        names = self.data.source.classes(read=True) or []
+        names = list(self.labels or self.data.source.classes(read=True) or [])
         most = self.outputs
         objective = self.spec.objective
         fault = None if objective is None or most is None else objective.fits_labels(len(names), most)
@@ -311,9 +313,10 @@ FORMS: dict[str, type[Form]] = {
 }
 
 
-def form_of(spec: Spec, data: Data) -> Form:
-    """The form of a spec's samples; raises `TrainError` for a source that gives what nothing is known of."""
+def form_of(spec: Spec, data: Data, labels: tuple[str, ...] | None = None) -> Form:
+    """The form of a spec's samples, `labels` as other data numbers them; raises `TrainError` for a source that gives
+    what nothing is known of."""
     gives = data.source.gives
     if gives not in FORMS:
         raise TrainError(f"source `{data.source.spec_name}` gives {gives!r}, which is none of {', '.join(FORMS)}")
-    return FORMS[gives](spec, data)
+    return FORMS[gives](spec, data, labels)

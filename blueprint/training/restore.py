@@ -107,6 +107,12 @@ class Loaded:
         """Whether everything that was chosen was found and fitted."""
         return not self.missing and not self.misshapen and not self.several
 
+    def fitting(self) -> list[str]:
+        """How the names begin of those parts of the model of which every weight was taken."""
+        wrong = {name.split(".")[0] for name in (*self.missing, *self.misshapen)}
+        wrong |= {name.split(".")[0] for names in self.several for name in names.split(" … ")}
+        return [top for top in dict.fromkeys(name.split(".")[0] for name in self.taken) if top not in wrong]
+
     def __str__(self) -> str:
         out = [f"{len(self.taken)} weights taken from {self.source}"]
         out += [f"  not there: {name}" for name in self.missing]
@@ -126,9 +132,9 @@ def load_weights(model: nn.Module, path: str | Path, parts: str | Sequence[str] 
     stored = open_stored(path)
     report = _fill(model, stored, parts)
     if strict and not report.whole:
-        raise RestoreError(
-            f"`start.from`: {report}\n  = fix: choose what fits with `start.parts`, or say `start.strict: false`"
-        )
+        fitting = ", ".join(report.fitting())
+        choose = f"say `start.parts: [{fitting}]`, all of which fit" if fitting else "choose with `start.parts`"
+        raise RestoreError(f"`start.from`: {report}\n  = fix: {choose}, or `start.strict: false` for whatever fits")
     if not report.taken:
         raise RestoreError(f"`start.from`: no weight of {path} fits this model")
     return report
@@ -138,7 +144,7 @@ def open_stored(path: str | Path) -> Stored:
     """What lies at a path, whichever of the forms it is."""
     path = Path(path)
     if not path.exists():
-        raise RestoreError(f"{path} does not exist")
+        raise RestoreError(f"{path} does not exist (looked from {Path.cwd()})")
     if path.is_file():
         return _safetensors(path, None) if path.suffix == ".safetensors" else _checkpoint(path)
     folder = path / "checkpoints" if (path / "checkpoints").is_dir() else path

@@ -35,6 +35,7 @@ from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_policy, check_precision, products
 from blueprint.training.restore import load_weights
+from blueprint.training.start import with_tokens
 from blueprint.training.strategies.parallel import replicas
 from blueprint.training.task import Text, prepare, ready_to_train
 from blueprint.training.trainer import quiet, trainer
@@ -61,7 +62,7 @@ def fit(
     with _held(layout):
         if first():
             layout.refuse_used()
-        text = prepare(spec, cache=cache, progress=None if progress else False)
+        text = prepare(with_tokens(spec), cache=cache, progress=None if progress else False)
         return _Training(layout, text, progress, callbacks).run(None)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from blueprint.kinds import DataSource, Document, Tokenizer
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
+from blueprint.training.baseline import of_labels
 from blueprint.training.data import DataError
 from blueprint.training.data import prepare as stages
 from blueprint.training.data.answers import Answers
@@ -154,6 +155,18 @@ class Text:
         """The training samples as they lie, each once."""
         return self._samples(self.tokens.train, None)
 
+    def everything(self) -> list[Samples]:
+        """Every sample of both splits, as they lie: for data that nothing was learned from."""
+        found, wrong = list[Samples](), list[DataError]()
+        for split in (self.tokens.train, self.tokens.validation):
+            try:
+                found.append(self._samples(split, None))
+            except DataError as error:  # too little for a sample
+                wrong.append(error)
+        if not found:
+            raise wrong[0]
+        return found
+
     def _samples(
         self, split: Split, order: int | None, beside: Answers | None = None, once: bool = False, bucket: int = 1
     ) -> Samples:
@@ -187,9 +200,11 @@ class Text:
 
     @cached_property
     def baseline(self) -> Unigram | None:
-        """What a model that knows only token frequencies scores on held-out running text; None where something else is
-        predicted."""
-        return unigram(self.tokens.train, self.tokens.validation) if self._predicts("running") else None
+        """What a model that knows only token frequencies scores on what is predicted of held-out running text; None
+        where that is no tokens."""
+        if self.told:
+            return unigram(self.tokens.train, self.tokens.validation)
+        return of_labels(self.train, self.validation) if self._predicts("running") else None
 
     @property
     def unit(self) -> str:
@@ -205,6 +220,12 @@ class Text:
     def bits_per_byte(self, nats: float) -> float | None:
         """Nats per held-out token as bits per byte of running text; None where they tell nothing of these."""
         return bits_per_byte(nats, self.tokens.validation) if self.told else None
+
+    def bits_per_byte_of_everything(self, nats: float) -> float | None:
+        """The same of nats per token of both splits."""
+        splits = (self.tokens.train, self.tokens.validation)
+        bits = sum(bits_per_byte(nats, each) * each.bytes for each in splits)
+        return bits / sum(each.bytes for each in splits) if self.told else None
 
     @property
     def vocabulary(self) -> dict[str, int] | None:
@@ -259,14 +280,17 @@ def tokenized(spec: Spec) -> bool:
     return form is None or form.tokenized
 
 
-def prepare(spec: Spec, *, cache: Path | None = None, progress: bool | None = None) -> Text:
+def prepare(
+    spec: Spec, *, cache: Path | None = None, progress: bool | None = None, labels: tuple[str, ...] | None = None
+) -> Text:
     """The data of a spec; token files are built if the cache has none, after the tokenizer has learned what it has to:
-    the result's own `spec` is with that. Raises `TrainError` and `DataError`."""
+    the result's own `spec` is with that. `labels` are numbered as other data has them. Raises `TrainError` and
+    `DataError`."""
     if spec.data is None or (spec.tokenizer is None and tokenized(spec)):
         ready_to_train(spec)
     assert spec.data is not None
     data = spec.data
-    source, form = data.source, form_of(spec, data)
+    source, form = data.source, form_of(spec, data, labels)
     documents = (Fingerprinted if hasattr(source, "fingerprint") else Documents)(source, form.content)
     with documents.named():
         encoder = form.encoder()
@@ -285,7 +309,7 @@ def prepare(spec: Spec, *, cache: Path | None = None, progress: bool | None = No
         path = learn(read, encoder, tokenizer.train, what=what, **said).absolute()
         trained = tokenizer.of({**tokenizer.to_plain(), tokenizer.learned: str(path)})
         spec = spec.model_copy(update={"tokenizer": trained})
-        form = form_of(spec, data)
+        form = form_of(spec, data, labels)
         encoder = form.encoder()
     tokens = build(read, encoder, **said)
     tallies = tuple(read.prepared.tallies) if isinstance(read, Staged) else ()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from blueprint.ops import cross_entropy
+from blueprint.ops.cross_entropy import counting
 
 OPTIONS = [
     {},
@@ -141,3 +143,21 @@ def test_it_runs_without_values():
     hidden, weight = torch.empty(8, 4, device="meta", requires_grad=True), torch.empty(9, 4, device="meta")
     cross_entropy(hidden, weight, torch.empty(8, dtype=torch.long, device="meta")).backward()
     assert hidden.grad.shape == (8, 4)
+
+
+def test_rows_that_do_not_count_can_be_left_out_beforehand():
+    hidden, weight, bias, target = sample()
+    few, wanted = counting(hidden, target)
+    assert len(few) == len(wanted) == 37 - 3
+    got, expected = cross_entropy(few, weight, wanted, bias_V=bias), cross_entropy(hidden, weight, target, bias_V=bias)
+    torch.testing.assert_close(got, expected)
+    leaves = [hidden, weight, bias]
+    for a, b in zip(*(torch.autograd.grad(x, leaves) for x in (got, expected)), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_without_values_all_rows_stay():
+    hidden, target = torch.empty(8, 4, device="meta"), torch.empty(8, dtype=torch.long, device="meta")
+    assert counting(hidden, target)[0] is hidden
+    with FakeTensorMode():
+        assert counting(torch.empty(8, 4), torch.zeros(8, dtype=torch.long))[0].shape == (8, 4)

@@ -10,7 +10,7 @@ from blueprint.training.data.dataset import Samples
 from blueprint.training.data.loader import loader
 from blueprint.training.task import Text, prepare
 
-from .conftest import MakeSpec
+from .conftest import LABELLED, MakeSpec
 from .test_resume import MASKED
 
 Batch = dict[str, torch.Tensor]
@@ -80,13 +80,28 @@ SIDES = ["model.type=encoder_decoder", *MASKED[1:]]
         ([], True, True),
         (MASKED, False, True),
         ([*SIDES, "objective=prefix"], False, True),
-        ([*SIDES, "objective=denoising"], False, False),
+        ([*SIDES, "objective=denoising"], False, True),
+        ([*SIDES, "tokenizer.sentinels=12", "objective=span_corruption"], False, True),
+        ([*LABELLED], False, False),
     ],
-    ids=["causal", "masked", "prefix", "denoising"],
+    ids=["causal", "masked", "prefix", "denoising", "span_corruption", "classification"],
 )
 def test_bits_and_a_baseline_are_told_where_they_mean_something(
     said: list[str], bits: bool, baseline: bool, make_spec: MakeSpec
 ) -> None:
-    """Bits per byte where every token is predicted, token frequencies where tokens are predicted as they stand."""
+    """Bits per byte where every token of a text is predicted, token frequencies where any tokens are."""
     text = prepare(make_spec(*said), progress=False)
     assert ((text.bits_per_byte(1.0) is not None), (text.baseline is not None)) == (bits, baseline)
+
+
+def test_the_baseline_knows_the_frequencies_of_what_is_asked(make_spec: MakeSpec) -> None:
+    """Special tokens are never hidden: a model that told them would gain nothing, and the baseline does not."""
+    text = prepare(make_spec(*MASKED), progress=False)
+    asked = [n["labels"][n["labels"] != -100] for n in (text.train[i] for i in range(len(text.train)))]
+    met = np.concatenate(
+        [n["labels"][n["labels"] != -100] for n in map(text.validation.__getitem__, range(len(text.validation)))]
+    )
+    seen = np.bincount(np.concatenate(asked), minlength=258) + 1
+    assert text.baseline is not None
+    assert text.baseline.nats == pytest.approx(-np.log(seen / seen.sum())[met].mean())
+    assert not seen[256:].sum() > 2

@@ -264,7 +264,7 @@ def _digest(document: Document) -> str:
 def _hashed(documents: Iterator[Document]) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for each in documents:
-        digest.update(json.dumps([each.name, each.texts, each.label]).encode() + b"\n")
+        digest.update(json.dumps([each.name, each.texts, each.label, each.group]).encode() + b"\n")
     return digest.hexdigest()
 
 

@@ -15,10 +15,10 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Unigram:
-    """The baseline's loss on the validation split: nats per token, and bits per byte of text."""
+    """The baseline's loss on the validation split: nats per token, and bits per byte where all of the text is told."""
 
     nats: float
-    bits_per_byte: float
+    bits_per_byte: float | None
 
 
 def unigram(train: Split, validation: Split) -> Unigram:

@@ -37,7 +37,7 @@ class Predicting(Objective):
 class Writing(Predicting):
     """Cross-entropy of a target's tokens, given a source and the target's tokens before each."""
 
-    traits: ClassVar[frozenset[str]] = frozenset({"next_token", "softmax"})
+    traits: ClassVar[frozenset[str]] = frozenset({"next_token", "running", "softmax"})
     models: ClassVar[frozenset[str]] = frozenset({"encoder_decoder"})
     beside: ClassVar[dict[str, Any]] = {"model.type": "encoder_decoder"}
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from blueprint.component import Fault, Faults, FilePath, NotKnown, rule
 from blueprint_registry.tokenizer._library import ROLES, Library, library
@@ -33,6 +33,11 @@ _STEPS: dict[str, str] = {
 SAID = tuple(role for role in ROLES if role != "unk")
 
 
+def marks(count: int) -> list[str]:
+    """The sentinels, as T5 spells them."""
+    return [f"<extra_id_{number}>" for number in range(count)]
+
+
 class Untrained(NotKnown, ValueError):
     """Asked for what a tokenizer knows only once it has learned."""
 
@@ -40,8 +45,8 @@ class Untrained(NotKnown, ValueError):
 class Trained(Library):
     """A tokenizer that the tokenizers library trains; subclasses say how words are cut and what is learned of them.
 
-    Special tokens have the first ids, in the order `pad`, `unk`, `bos`, `cls`, `sep`, `mask`, `eos`, then the others.
-    Spelt out in a text they are themselves, so they should be such as no text has.
+    Special tokens have the first ids, in the order `pad`, `unk`, `bos`, `cls`, `sep`, `mask`, `eos`, then the others,
+    then the sentinels. Spelt out in a text they are themselves, so they should be such as no text has.
     """
 
     kept: ClassVar[tuple[str, ...]] = ("path",)
@@ -82,6 +87,10 @@ class Trained(Library):
     extra: list[str] = []
     """Further tokens that stand for no text."""
 
+    sentinels: NonNegativeInt = 0
+    """How many such tokens follow that objectives mark places with: `<extra_id_0>`, `<extra_id_1>`, … (as T5's: Raffel
+    et al., 2020, §3.1.4)."""
+
     path: FilePath | None = None
     """The `tokenizer.json` it was trained into, which a run keeps a copy of; null to train it on the training
     documents. What is said beside it is then what it was trained by."""
@@ -110,11 +119,11 @@ class Trained(Library):
             if word != "$A" and word not in (*roles, *extra):
                 yield Fault(f"the template's {word} is no special token", "template", f"say `extra: [{word}]`")
 
-    @rule(*SAID, "extra")
+    @rule(*SAID, "extra", "sentinels")
     def _special_tokens(*said: Any) -> Iterator[Fault]:
-        *roles, extra = said
+        *roles, extra, sentinels = said
         for at, token in enumerate(extra):
-            if token in (*roles, *extra[:at]):
+            if token in (*roles, *extra[:at], *marks(sentinels)):
                 yield Fault(f"{token} is a special token already", "extra", f"remove {token}")
         for name, token in (*zip(SAID, roles, strict=True), *(("extra", each) for each in extra)):
             if token is not None and (not token or "$A" in token or any(map(str.isspace, token))):
@@ -156,7 +165,7 @@ class Trained(Library):
     def specials(self) -> list[str]:
         """The special tokens, by their ids before anything is learned."""
         roles = [getattr(self, role, None) for role in ROLES]
-        return list(dict.fromkeys([each for each in roles if each is not None] + self.extra))
+        return list(dict.fromkeys([*(each for each in roles if each is not None), *self.extra, *marks(self.sentinels)]))
 
     @property
     def content(self) -> "Content":

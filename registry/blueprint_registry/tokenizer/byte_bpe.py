@@ -28,10 +28,10 @@ class ByteBpe(Trained):
     min_frequency: PositiveInt = 2
     """How often a pair occurs at least to be joined."""
 
-    @rule("size", *SAID, "extra")
+    @rule("size", *SAID, "extra", "sentinels")
     def _room_for_bytes(size: int, *said: Any) -> Faults:
-        *roles, extra = said
-        needed = 256 + len({*roles, *extra} - {None})
+        *roles, extra, sentinels = said
+        needed = 256 + len({*roles, *extra} - {None}) + sentinels
         if size < needed:
             return Fault(f"256 bytes and the special tokens need {needed} ids", "vocab_size", f"say {needed} or more")
         return None

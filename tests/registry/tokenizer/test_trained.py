@@ -137,6 +137,7 @@ KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "template": ({"template": "[CLS] $A"}, {"cls": "[CLS]"}),
     **{role: ({role: "<other>"}, {}) for role in ("pad", "unk", "bos", "cls", "sep", "mask", "eos")},
     "extra": ({"extra": ["<0>", "<1>"]}, {}),
+    "sentinels": ({"sentinels": 3}, {}),
     "min_frequency": ({"min_frequency": 30}, {}),
     "bpe.split": ({"split": "words"}, {}),
     "words.split": ({"split": "whitespace"}, {}),
@@ -173,6 +174,16 @@ def test_learning_is_the_same_in_another_process(name: str, tmp_path: Path) -> N
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     assert done.stdout.decode() == Path(trained(name, tmp_path).path).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sentinels_are_known_before_and_after_training(name: str, tmp_path: Path) -> None:
+    before = member("tokenizer", name).of({"type": name, "vocab_size": 400, "extra": ["<0>"], "sentinels": 3})
+    after = trained(name, tmp_path, extra=["<0>"], sentinels=3)
+    last = before.id_of("<0>")
+    assert before.sentinel_ids == after.sentinel_ids == (last + 1, last + 2, last + 3)
+    assert after.encode("<extra_id_1>").tolist() == [last + 2]
+    assert set(after.sentinel_ids) <= set(after.special_ids)
 
 
 SPEC = """
