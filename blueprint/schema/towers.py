@@ -91,9 +91,9 @@ class DualEncoder(Model):
         return [{side: {"d_model": 4, "layers": 2} for side in SIDES}]
 
     @property
-    def pooled(self) -> bool:
-        """The output is one for a whole text and a whole image."""
-        return True
+    def tells(self) -> str | None:
+        """The logits tell of whole images and texts."""
+        return "pooled"
 
     @property
     def vocab_size(self) -> int | None:
