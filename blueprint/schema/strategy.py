@@ -26,6 +26,10 @@ class Strategy(Component, kind="strategy"):
         """Over how many devices each part of the model is cut."""
         return 1
 
+    def chosen(self, devices: int | None) -> Strategy:
+        """The strategy that is meant on so many devices, those of all machines (None: as many as there are)."""
+        return self
+
     def fits(self, devices: int) -> Fault | None:
         """What is wrong with it on so many devices, those of all machines."""
         return None
@@ -33,7 +37,11 @@ class Strategy(Component, kind="strategy"):
 
 @register("auto")
 class Auto(Strategy):
-    """What Lightning chooses: nothing for one device, `ddp` for several."""
+    """Nothing for one device, `ddp` for several."""
+
+    def chosen(self, devices: int | None) -> Strategy:
+        """`ddp` for several."""
+        return self if devices in (None, 1) else Ddp()
 
     def build(self, at: Site) -> Any:
         """The strategy's name."""

@@ -18,7 +18,6 @@ from blueprint.model.initialise import name_seed
 from blueprint.model.layers import blocks_of
 from blueprint.model.recompute import recompute
 from blueprint.model.weights import freeze, trained
-from blueprint.ops import is_spread
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 from blueprint.training.average import Average
@@ -194,13 +193,13 @@ class BlueprintModule(pl.LightningModule):
             raise self._broken(f"the gradient's norm is {norm.item()}", self._places)
         self._places = []
         self.log("gradient_norm", norm)
-        if any(map(is_spread, gradients)):
-            if gradient_clip_val is not None:
-                clip(gradients, norm, gradient_clip_val, gradient_clip_algorithm or "norm")
-            return
-        self.clip_gradients(
-            optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
-        )
+        if scaled:
+            self.clip_gradients(
+                optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
+            )
+        elif gradient_clip_val is not None:
+            # Lightning's refuses fused optimizers under mixed precision, and what is spread over processes.
+            clip(gradients, norm, gradient_clip_val, gradient_clip_algorithm or "norm")
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take the step, average, then let every module that has something to `settle` do so."""

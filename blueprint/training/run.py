@@ -28,12 +28,13 @@ from blueprint.training.changes import refuse_changes
 from blueprint.training.data.loader import loader
 from blueprint.training.data.tally import table
 from blueprint.training.data_module import BlueprintData, same_data
-from blueprint.training.error import NonFinite, RestoreError, TrainError
+from blueprint.training.error import Lost, NonFinite, RestoreError, TrainError
 from blueprint.training.folder import Layout, Run, carry_import, changes, lock, read_json, write_json, yaml_text
 from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_precision
 from blueprint.training.restore import load_weights
+from blueprint.training.strategies.launch import loss_of
 from blueprint.training.strategies.parallel import replicas
 from blueprint.training.task import Text, prepare, ready_to_train
 from blueprint.training.trainer import quiet, trainer
@@ -162,6 +163,11 @@ class _Training:
                 status = "interrupted"
             except NonFinite as error:
                 raise error.after(saver.newest or newest) from error
+            except RuntimeError as error:
+                what = loss_of(error, lightning.strategy.launcher)
+                if what is None:
+                    raise
+                raise Lost(what, saver.newest or newest, self.layout.root) from error
             finally:
                 run = self._written(status, time.monotonic() - began)
         self.say("\n" + run.report())

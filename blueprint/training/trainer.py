@@ -25,7 +25,9 @@ def trainer(
     # One bound for both: the loop then ends in the middle of an epoch or at its end, all the same.
     said |= {"max_steps": steps, "max_epochs": -1}
     said.setdefault("val_check_interval", NEVER)
-    said["strategy"] = spec.trainer.strategy.build(spec.model.site())
+    devices = spec.trainer.devices
+    count = devices * spec.trainer.num_nodes if isinstance(devices, int) else None
+    said["strategy"] = spec.trainer.strategy.chosen(count).build(spec.model.site())
     with quiet():
         return pl.Trainer(
             **said,

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from blueprint.ops import is_spread, spread_like, whole
 from blueprint.training.error import TrainError
+from blueprint.training.strategies.launch import Launcher
 
 Size = int | Literal["auto"]
 
@@ -48,6 +49,11 @@ class Parallel(ModelParallelStrategy):
     def replicas(self) -> int:
         """How many processes share a batch."""
         return self.sizes[0]
+
+    def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None
+        if not self.cluster_environment.creates_processes_externally:
+            self._launcher = Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
 
     def setup_environment(self) -> None:
         """Begin the processes, and lay the mesh over them."""
