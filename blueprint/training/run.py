@@ -35,7 +35,8 @@ from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_precision
 from blueprint.training.restore import load_weights
 from blueprint.training.strategies.launch import loss_of
-from blueprint.training.strategies.parallel import replicas
+from blueprint.training.strategies.layout import left_whole
+from blueprint.training.strategies.parallel import pieces, replicas
 from blueprint.training.task import Text, prepare, ready_to_train
 from blueprint.training.trainer import quiet, trainer
 
@@ -140,6 +141,7 @@ class _Training:
         if self.spec.sample is not None:
             sample.prompt(model, self.text.tokenizer, self.spec.sample, known_start(self.spec))
         lightning, recorder, saver = self._trainer()
+        whole = left_whole(model, pieces(lightning))
         for samples in (self.text.train, self.text.validation):
             loader(samples, batch_size=self.text.data.batch_size, world_size=replicas(lightning)[0])
         if newest is None and self.spec.start is not None:
@@ -149,6 +151,8 @@ class _Training:
             self.say(f"going on from {newest}")
         for line in self.text.notes():
             self.say(f"note: {line}")
+        if whole:
+            self.say(f"note: every device has these whole, and computes them: {', '.join(whole)}")
         began, status = time.monotonic(), "broken"
         with saver.stop:
             try:

@@ -87,11 +87,12 @@ def loss_of(error: BaseException, launcher: Any) -> str | None:
     """Whether an error means that a process of the run was lost, and what is known of that."""
     if not isinstance(error, RuntimeError) or not _of_connections(error):
         return None
-    watch = getattr(launcher, "watch", None)
-    for _ in range(20 if watch is not None else 0):
+    watch: Watch | None = getattr(launcher, "watch", None)
+    for _ in range(20):
         # Its connections close before the system tells that it is gone.
-        if watch.lost is not None:
-            return str(watch.lost)
+        found = None if watch is None else watch.lost
+        if found is not None:
+            return found
         time.sleep(0.1)
     return "a process of the run is gone, or out of reach"
 

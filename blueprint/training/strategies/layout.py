@@ -14,6 +14,7 @@ from torch.distributed.tensor import DTensor, Replicate, Shard
 
 from blueprint.model.layers import blocks_of, kind_of
 from blueprint.ops import Shards, shards_of
+from blueprint.training.error import TrainError
 from blueprint.training.strategies.region import TENSOR, Read, divide
 
 #: The dimension of the mesh that shares batches, by Lightning's name.
@@ -51,6 +52,37 @@ def regions(model: nn.Module, n: int) -> dict[nn.Module, Shards]:
             found[module] = shards
             taken |= inside
     return found
+
+
+def left_whole(model: nn.Module, n: int) -> list[str]:
+    """The sublayers that do not run as n pieces, and into how many they would be cut, in words for each kind.
+
+    Raises TrainError where that is all there are.
+    """
+    if n == 1:
+        return []
+    found, seen = regions(model, n), set[int]()
+    left: dict[str, set[int]] = {}
+    for module in model.modules():
+        kind = kind_of(module)
+        if kind in _CALLED and id(module) not in seen:
+            seen |= {id(inner) for inner in module.modules()}
+            if module not in found:
+                shards = shards_of(module)
+                left.setdefault(kind.replace("_", "-"), set()).add(1 if shards is None else shards.pieces)
+    said = [f"{kind} ({_into(pieces)})" for kind, pieces in left.items()]
+    if not found:
+        raise TrainError(
+            f"`trainer.strategy.tensor_parallel_size: {n}` divides no part of this model: {', '.join(said)}\n"
+            "  = fix: say one that divides these, or `1`, which shards the model all the same"
+        )
+    return said
+
+
+def _into(pieces: set[int]) -> str:
+    counts = sorted(pieces - {1})
+    cannot = ["cannot be cut"] if 1 in pieces else []
+    return " or ".join([*(f"{count} pieces at most" for count in counts), *cannot])
 
 
 def cut(model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh]) -> None:

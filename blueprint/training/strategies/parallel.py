@@ -131,3 +131,8 @@ def replicas(trainer: pl.Trainer) -> tuple[int, int]:
         mesh = strategy._device_mesh
         return strategy.replicas, 0 if mesh is None else mesh["data_parallel"].get_local_rank()
     return trainer.world_size, trainer.global_rank
+
+
+def pieces(trainer: pl.Trainer) -> int:
+    """Into how many pieces parts of the model are cut."""
+    return trainer.strategy.sizes[1] if isinstance(trainer.strategy, Parallel) else 1

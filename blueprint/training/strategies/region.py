@@ -87,9 +87,9 @@ class Read(dict[str, Any]):
         piece = found.to_local(grad_placements=found.placements)
         how = self.how.get(name)
         if how == "once":
-            return _Part.apply(piece, self.mesh.size())
+            return _Part.apply(piece, self.mesh.size())  # type: ignore[no-untyped-call]
         if how is None and _INSIDE.get() is not None:
-            return _Enter.apply(piece, self.mesh)
+            return _Enter.apply(piece, self.mesh)  # type: ignore[no-untyped-call]
         return piece
 
 
@@ -105,15 +105,15 @@ def divide(module: nn.Module, mesh: DeviceMesh) -> None:
                 first, *others = whole(*args, **kwargs)
         finally:
             _INSIDE.reset(token)
-        return (_Leave.apply(first, mesh), *others)
+        return (_Leave.apply(first, mesh), *others)  # type: ignore[no-untyped-call]
 
-    module.forward = run  # type: ignore[method-assign]
+    module.forward = run
 
 
 def _entering(value: Any, mesh: DeviceMesh) -> Any:
     """A value with every tensor in it that wants a gradient told to sum those of the pieces."""
     if isinstance(value, Tensor):
-        return _Enter.apply(value, mesh) if value.requires_grad else value
+        return _Enter.apply(value, mesh) if value.requires_grad else value  # type: ignore[no-untyped-call]
     if isinstance(value, tuple | list):
         return type(value)(_entering(each, mesh) for each in value)
     if is_dataclass(value) and not isinstance(value, type):

@@ -1,4 +1,4 @@
-"""Several processes, started as torchrun starts them, that train one thing after another: starting is what takes long."""
+"""Several processes, begun as torchrun begins them, that do one task after another: beginning is what takes long."""
 
 from __future__ import annotations
 
