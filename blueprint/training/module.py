@@ -99,6 +99,8 @@ class BlueprintModule(pl.LightningModule):
             trained(self.model, self.spec)
             self.average = None if self.spec.ema is None else Average(self.spec.ema, self.model)
         if self._device_mesh is not None and not self._laid_out:
+            # What is gathered together has one dtype: Lightning would lower the weights afterwards.
+            self.trainer.precision_plugin.convert_module(self.model)
             lay_out(self.model, self._device_mesh)
             self._laid_out = True
 

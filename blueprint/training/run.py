@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
 from blueprint import files
+from blueprint.diagnosis import SpecError
 from blueprint.inference.prompt import known_start
 from blueprint.ops import shared_by
+from blueprint.plan import placed
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as checkpoints
 from blueprint.training import curve, heat, metrics, statistics
@@ -32,7 +35,7 @@ from blueprint.training.error import Lost, NonFinite, RestoreError, TrainError
 from blueprint.training.folder import Layout, Run, carry_import, changes, lock, read_json, write_json, yaml_text
 from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
-from blueprint.training.precision import check_precision
+from blueprint.training.precision import check_precision, device_of
 from blueprint.training.restore import load_weights
 from blueprint.training.strategies.launch import loss_of
 from blueprint.training.strategies.layout import left_whole
@@ -258,6 +261,9 @@ class _Training:
 
 
 def _check(spec: Spec) -> None:
+    if spec.trainer.strategy.cuda and device_of(spec.trainer.accelerator) != "cuda":
+        fault = spec.trainer.strategy.needs_cuda()
+        raise SpecError([placed(spec, replace(fault, at=f"trainer.{fault.at}"))])
     for warning in check_precision(spec.trainer.precision, spec.trainer.accelerator):
         print(f"warning: {warning}", file=sys.stderr)
 

@@ -287,6 +287,9 @@ ELSEWHERE = {
     "start.strict",
     "source.text.path",
     "data.source",
+    # What Lightning is told: tests/schema/test_strategy.py; what it does: tests/training/strategies.
+    *(f"strategy.model_parallel.{name}" for name in ("data_parallel_size", "tensor_parallel_size")),
+    "strategy.deepspeed.stage",
     "tokenizer.file.path",
     # What is learned by them: tests/registry/tokenizer/test_trained.py; where it is kept: test_tokenizer.py here.
     *(
@@ -312,7 +315,7 @@ def all_keys() -> set[str]:
     """Every key of a spec but those below `model`; of components by kind and name."""
     return set(keys(Spec)) | {
         f"{kind}.{name}.{key}"
-        for kind in ("objective", "optimizer", "schedule", "source", "stage", "tokenizer")
+        for kind in ("objective", "optimizer", "schedule", "source", "stage", "strategy", "tokenizer")
         for name in shipped(kind)
         for key in fields(member(kind, name))
     }

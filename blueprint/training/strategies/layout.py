@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
@@ -176,8 +177,14 @@ def _users(model: nn.Module) -> dict[int, set[int]]:
 
 
 def _again(mesh: DeviceMesh) -> DeviceMesh:
-    """The same mesh with groups of its own."""
-    return init_device_mesh(mesh.device_type, tuple(mesh.shape), mesh_dim_names=mesh.mesh_dim_names)
+    """The same mesh with groups of processes of its own."""
+    groups: list[dist.ProcessGroup] = []
+    for number in range(mesh.ndim):
+        for ranks in mesh.mesh.movedim(number, -1).reshape(-1, mesh.size(number)).tolist():
+            # Every process takes part in making every group.
+            group = dist.new_group(ranks)
+            groups += [group] if dist.get_rank() in ranks else []
+    return DeviceMesh.from_group(groups, mesh.device_type, mesh=mesh.mesh, mesh_dim_names=mesh.mesh_dim_names)
 
 
 def _by_dtype(meshes: Mapping[torch.dtype, DeviceMesh]) -> dict[str, Any]:

@@ -50,6 +50,11 @@ class Parallel(ModelParallelStrategy):
         """How many processes share a batch."""
         return self.sizes[0]
 
+    @property
+    def lightning_restore_optimizer(self) -> bool:
+        """Optimizers come back as under other strategies."""
+        return True
+
     def _configure_launcher(self) -> None:
         assert self.cluster_environment is not None
         if not self.cluster_environment.creates_processes_externally:
