@@ -10,6 +10,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -188,6 +189,9 @@ class BlueprintModule(pl.LightningModule):
         """Clip as the Trainer says, and note the norm before it; raises `NonFinite` for a broken gradient."""
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = norm_of(gradients)
+        if isinstance(self.trainer.strategy, FSDPStrategy):
+            # Each process has its own numbers of every gradient, as plain tensors.
+            norm = self.trainer.strategy.reduce(norm.square(), reduce_op="sum").sqrt()
         self.gradient_norm = norm
         # With a loss scaler, an overflow is how it learns its scale: it skips that step itself.
         scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None

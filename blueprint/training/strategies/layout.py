@@ -33,9 +33,10 @@ def lay_out(model: nn.Module, mesh: DeviceMesh) -> None:
     # What is gathered together has one dtype; each has groups of processes of its own.
     kinds = list(dict.fromkeys(parameter.dtype for parameter in model.parameters()))
     meshes = {dtype: mesh if number == 0 else _again(mesh) for number, dtype in enumerate(kinds)}
+    numbers = spread_numbers(model, mesh)
     if mesh[TENSOR].size() > 1:
         cut(model, {dtype: each[TENSOR] for dtype, each in meshes.items()})
-    shard(model, {dtype: each[DATA] for dtype, each in meshes.items()})
+    shard(model, {dtype: each[DATA] for dtype, each in meshes.items()}, numbers)
 
 
 def regions(model: nn.Module, n: int) -> dict[nn.Module, Shards]:
@@ -103,7 +104,7 @@ def cut(model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh]) -> None:
     kept: list[nn.Parameter] = []  # an id may be another's once its owner is gone
     for module in model.modules():
         for name, parameter in module._parameters.items():
-            if parameter is not None:
+            if parameter is not None and parameter.ndim:
                 if id(parameter) not in made:
                     made[id(parameter)] = _cut(parameter, axes.get(id(parameter)), meshes[parameter.dtype])
                     kept.append(parameter)
@@ -124,13 +125,40 @@ def _cut(parameter: nn.Parameter, axis: int | None, mesh: DeviceMesh) -> nn.Para
     return nn.Parameter(spread, requires_grad=parameter.requires_grad)
 
 
-def shard(model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh]) -> None:
-    """Shard every parameter over the data's mesh (Zhao et al., 2023, *PyTorch FSDP*), gathered block by block."""
+def spread_numbers(model: nn.Module, mesh: DeviceMesh) -> set[nn.Parameter]:
+    """Let every device have the parameters that are single numbers, whose gradients are averaged as they come."""
+    made: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        found = {name: each for name, each in module._parameters.items() if each is not None and not each.ndim}
+        for name, parameter in found.items():
+            if id(parameter) not in made:
+                spread = DTensor.from_local(parameter.detach(), mesh, [Replicate()] * mesh.ndim, run_check=False)
+                made[id(parameter)] = nn.Parameter(spread, requires_grad=parameter.requires_grad)
+                if parameter.requires_grad:
+                    made[id(parameter)].register_post_accumulate_grad_hook(_averaged)
+            module._parameters[name] = made[id(parameter)]
+        if found:
+            module._parameters = Read(module._parameters, {}, mesh[TENSOR])
+    return set(made.values())
+
+
+def _averaged(parameter: Tensor) -> None:
+    """Average a gradient over the devices that share a batch; what was there before is the same on all."""
+    gradient, mesh = parameter.grad, parameter.device_mesh[DATA]  # type: ignore[attr-defined]
+    assert isinstance(gradient, DTensor)
+    local = gradient.to_local()
+    dist.all_reduce(local, group=mesh.get_group())
+    local.div_(mesh.size())
+
+
+def shard(model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh], but: set[nn.Parameter]) -> None:
+    """Shard every parameter `but` those over the data's mesh (Zhao et al., 2023, *PyTorch FSDP*), gathered block by
+    block."""
     mesh = next(iter(meshes.values()))
     options: dict[str, Any] = {} if len(meshes) == 1 else _by_dtype(meshes)
     for unit in units(model):
-        fully_shard(unit, mesh=mesh, **options)
-    fully_shard(model, mesh=mesh, **options)
+        fully_shard(unit, mesh=mesh, ignored_params=but, **options)
+    fully_shard(model, mesh=mesh, ignored_params=but, **options)
 
 
 def units(model: nn.Module) -> Iterator[nn.Module]:

@@ -72,17 +72,20 @@ def _summed(x: Tensor, mesh: DeviceMesh) -> Tensor:
 class Read(dict[str, Any]):
     """A module's parameters, of which a forward reads this process's piece; all else sees them as they are.
 
-    `how` tells of each name whether it is cut (`piece`), added by every piece (`once`), or else the same for all.
+    `how` tells of each name whether it is cut (`piece`), added by every piece (`once`), or else the same for all;
+    `mesh` is that of the pieces.
     """
 
     def __init__(self, held: Mapping[str, Any], how: Mapping[str, str], mesh: DeviceMesh) -> None:
-        super().__init__(held)
+        super().__init__(held.items())
         self.how, self.mesh = how, mesh
 
     def __getitem__(self, name: str) -> Any:
         found = super().__getitem__(name)
-        # One that is fully sharded besides is of another mesh until it was gathered.
-        if not isinstance(found, DTensor) or found.device_mesh.mesh_dim_names != (TENSOR,):
+        if not isinstance(found, DTensor):
+            return found
+        # One that is fully sharded is of another mesh until it was gathered; a number always is there.
+        if found.ndim and found.device_mesh.mesh_dim_names != (TENSOR,):
             return found
         piece = found.to_local(grad_placements=found.placements)
         how = self.how.get(name)
