@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -42,17 +42,16 @@ def lay_out(model: nn.Module, mesh: DeviceMesh) -> None:
 def regions(model: nn.Module, n: int) -> dict[nn.Module, Shards]:
     """The parts of a model that can run as n pieces, and how."""
     found: dict[nn.Module, Shards] = {}
-    users, taken = _users(model), set[int]()
+    alone, taken = _alone(model), set[int]()
     for module in model.modules():
         shards = None if id(module) in taken else shards_of(module)
         if shards is None or shards.pieces % n:
             continue
         known = dict(module.named_parameters(remove_duplicate=False))
-        inside = {id(each) for each in module.modules()}
         # What others read besides must be whole for them.
-        if all(users[id(known[name])] <= inside for name in (*shards.axes, *shards.once)):
+        if alone(module, [known[name] for name in (*shards.axes, *shards.once)]):
             found[module] = shards
-            taken |= inside
+            taken |= {id(each) for each in module.modules()}
     return found
 
 
@@ -163,17 +162,13 @@ def shard(model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh], but: set[n
 
 def units(model: nn.Module) -> Iterator[nn.Module]:
     """What is gathered by itself: every block, or its sublayers where it shares a parameter with other parts."""
-    users = _users(model)
-
-    def alone(module: nn.Module) -> bool:
-        inside = {id(each) for each in module.modules()}
-        return all(users[id(parameter)] <= inside for parameter in module.parameters())
-
+    alone = _alone(model)
     for _, block in blocks_of(model):
-        if alone(block):
+        if alone(block, block.parameters()):
             yield block
         else:
-            yield from (part for part in block.children() if kind_of(part) in _CALLED and alone(part))
+            called = (part for part in block.children() if kind_of(part) in _CALLED)
+            yield from (part for part in called if alone(part, part.parameters()))
 
 
 @contextmanager
@@ -194,14 +189,20 @@ def resharded(model: nn.Module) -> None:
             module.reshard()
 
 
-def _users(model: nn.Module) -> dict[int, set[int]]:
-    """The modules that hold each parameter."""
-    found: dict[int, set[int]] = {}
-    for module in model.modules():
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                found.setdefault(id(parameter), set()).add(id(module))
-    return found
+def _alone(model: nn.Module) -> Callable[[nn.Module, Iterable[nn.Parameter]], bool]:
+    """Tells whether some parameters of a module are nobody else's, by all the names that a model has for them."""
+    paths: dict[int, list[str]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        paths.setdefault(id(module), []).append(f"{path}.")
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+
+    def alone(module: nn.Module, parameters: Iterable[nn.Parameter]) -> bool:
+        own = tuple(paths[id(module)])
+        return all(name.startswith(own) for parameter in parameters for name in names[id(parameter)])
+
+    return alone
 
 
 def _again(mesh: DeviceMesh) -> DeviceMesh:

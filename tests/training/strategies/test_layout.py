@@ -23,7 +23,7 @@ from tests.conftest import ROOT
 
 PAPERS = sorted((ROOT / "specs" / "papers").glob("*.yaml"))
 #: Few of them, of different kinds: tables that layers share, layers that share all, experts, two stacks, two towers.
-SOME = ("albert_base", "bart_large", "clip_vit_b32", "deepseek_v2", "gemma2_9b")
+SOME = ("albert_base", "bart_large", "clip_vit_b32", "deberta_v3_base", "deepseek_v2")
 #: Devices that share batches, and those that pieces are on.
 MESHES = {"sharded": (2, 1), "pieces": (1, 2)}
 
@@ -58,6 +58,8 @@ def compared(rank: int, meeting: str, paths: list[Path]) -> None:
         model = model_of(path)
         wanted = loss_of(model)
         wanted.backward()
+        # A gradient that comes to nothing is rounding alone.
+        least = 1e-6 * max(float(each.grad.abs().max()) for each in model.parameters() if each.grad is not None)
         for name, mesh in meshes.items():
             laid = copy.deepcopy(model)
             laid.zero_grad()
@@ -71,7 +73,7 @@ def compared(rank: int, meeting: str, paths: list[Path]) -> None:
             for (known, a), (_, b) in zip(model.named_parameters(), laid.named_parameters(), strict=True):
                 assert (a.grad is None) == (b.grad is None), f"{what}: {known}"
                 if a.grad is not None and b.grad is not None:
-                    error = (whole(b.grad) - a.grad).abs().max() / a.grad.abs().max().clamp_min(1e-12)
+                    error = (whole(b.grad) - a.grad).abs().max() / a.grad.abs().max().clamp_min(least)
                     assert error < 1e-8, f"{what}: the gradient of {known} is off by {error:.1e}"
     dist.destroy_process_group()
 

@@ -22,23 +22,28 @@ from tests.training.watching import rows
 
 RUN = """
 tokenizer: byte
-optimizer: {type: adamw, lr: 3e-3}
 schedule: {type: cosine, warmup_steps: 2}
 trainer: {max_steps: STEPS, limit_val_batches: 2, log_every_n_steps: 1, accelerator: cpu, gradient_clip_val: 0.5}
 checkpoint: {every_n_steps: 10, keep: 100}
 sample: null
 """
+ADAMW, MUON = ("optimizer: {type: %s, lr: 3e-3}\n" % name for name in ("adamw", "muon"))
 TEXT = "data: {source: {type: text, path: TEXTS}, length: 16, batch_size: 8, validation: 0.2}\n"
-#: Tied and untied heads, biases, grouped heads, cross-attention, experts that are balanced.
+#: Tied and untied heads, biases, grouped heads, cross-attention, experts that are balanced; and beside them what
+#: happens to weights: averages, computing again, accumulation, matrices that are needed whole.
 MODELS = {
     "decoder": TEXT
+    + ADAMW
+    + "ema: {decay: 0.9}\n"
     + "model: {type: decoder, d_model: 32, layers: 2, max_length: 32, norm: layer,"
     + " block: {attention: {heads: 4, kv_heads: 2, bias: true}, feed_forward: {type: mlp, bias: true}}}",
     "encoder_decoder": "data: {source: {type: reversal, count: 80, length: 10}, length: 12, batch_size: 8}\n"
-    + "objective: seq2seq\n"
+    + ADAMW
+    + "objective: seq2seq\nrecompute: {}\n"
     + "model: {type: encoder_decoder, d_model: 32, layers: 2, max_length: 32, head: {tie: true},"
     + " block: {attention: {heads: 4}}}",
     "experts": TEXT
+    + MUON
     + "model: {type: decoder, d_model: 32, layers: 2, max_length: 32, block: {attention: {heads: 4},"
     + " feed_forward: {type: experts, experts: 4, router: {type: top_k, k: 2, correction: score},"
     + " expert: {type: gated, d_ff: 24}, balance: [{type: expert, weight: 0.1}, {type: z, weight: 0.1}, bias]}}}",
@@ -70,7 +75,8 @@ def assert_same(one: Path, other: Path, within: float = 1e-5) -> None:
 def learned(path: Path) -> dict[str, Any]:
     """Every tensor and number of a checkpoint that says what was learned."""
     found = checkpoints.read(path)
-    parts = {name: found[name] for name in ("state_dict", "optimizer_states", "lr_schedulers", "global_step")}
+    names = ("state_dict", "optimizer_states", "lr_schedulers", "global_step", checkpoints.AVERAGED)
+    parts = {name: found[name] for name in names}
     # How a step is computed is no part of it.
     return {name: value for name, value in _leaves(parts) if not name.endswith((".fused", ".foreach"))}
 
