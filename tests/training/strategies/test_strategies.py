@@ -27,7 +27,7 @@ trainer: {max_steps: STEPS, limit_val_batches: 2, log_every_n_steps: 1, accelera
 checkpoint: {every_n_steps: 10, keep: 100}
 sample: null
 """
-ADAMW, MUON = ("optimizer: {type: %s, lr: 3e-3}\n" % name for name in ("adamw", "muon"))
+ADAMW, MUON = (f"optimizer: {{type: {name}, lr: 3e-3}}\n" for name in ("adamw", "muon"))
 TEXT = "data: {source: {type: text, path: TEXTS}, length: 16, batch_size: 8, validation: 0.2}\n"
 #: Tied and untied heads, biases, grouped heads, cross-attention, experts that are balanced; and beside them what
 #: happens to weights: averages, computing again, accumulation, matrices that are needed whole.
