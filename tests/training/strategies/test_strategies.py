@@ -25,7 +25,7 @@ tokenizer: byte
 schedule: {type: cosine, warmup_steps: 2}
 trainer: {max_steps: STEPS, limit_val_batches: 2, log_every_n_steps: 1, accelerator: cpu, gradient_clip_val: 0.5}
 checkpoint: {every_n_steps: 10, keep: 100}
-sample: null
+sample: {every_n_steps: 2, prompt: abc, tokens: 6}
 """
 ADAMW, MUON = (f"optimizer: {{type: {name}, lr: 3e-3}}\n" for name in ("adamw", "muon"))
 TEXT = "data: {source: {type: text, path: TEXTS}, length: 16, batch_size: 8, validation: 0.2}\n"
@@ -70,6 +70,7 @@ def assert_same(one: Path, other: Path, within: float = 1e-5) -> None:
             assert this[name] == pytest.approx(that[name], abs=within), f"{name} at step {this['step']}"
     assert a[-1]["validation_loss"] == pytest.approx(b[-1]["validation_loss"], abs=within)
     assert max(row["gradient_norm"] for row in a) > 0.5, "nothing was clipped"
+    assert (one / "samples.txt").read_text() == (other / "samples.txt").read_text()
 
 
 def learned(path: Path) -> dict[str, Any]:
