@@ -19,6 +19,7 @@ from blueprint.model.initialise import name_seed
 from blueprint.model.layers import blocks_of
 from blueprint.model.recompute import recompute
 from blueprint.model.weights import freeze, trained
+from blueprint.ops import its_own_way
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 from blueprint.training.average import Average
@@ -118,7 +119,7 @@ class BlueprintModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The spec's optimizer, and its schedule by optimizer step."""
         optimizer = self.spec.optimizer.build(self.plan.site)(trained(self.require_model(), self.spec))
-        optimizer.register_load_state_dict_pre_hook(_its_own_way)
+        optimizer.register_load_state_dict_pre_hook(its_own_way)
         total = self.total_steps or int(self.trainer.estimated_stepping_batches)
         schedule = self.spec.schedule
         scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))
@@ -296,10 +297,3 @@ class BlueprintModule(pl.LightningModule):
         rows = torch.cat([cast(Tensor, self.all_gather(place)).flatten() for place in places])
         # Processes that hold pieces of one model have read the same.
         return NonFinite(what, self.trainer.global_step + 1, describe(dict.fromkeys(rows.tolist())))
-
-
-def _its_own_way(optimizer: torch.optim.Optimizer, told: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's saved state, to be gone on with as this process computes, whatever the one that saved it did."""
-    groups = zip(told["param_groups"], optimizer.param_groups, strict=True)
-    ways = ("fused", "foreach")
-    return {**told, "param_groups": [{**said, **{way: own[way] for way in ways if way in own}} for said, own in groups]}

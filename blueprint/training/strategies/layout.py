@@ -100,13 +100,11 @@ def cut(model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh]) -> None:
             if name in shards.axes:
                 axes[id(owner._parameters[own])] = shards.axes[name]
     made: dict[int, nn.Parameter] = {}
-    kept: list[nn.Parameter] = []  # an id may be another's once its owner is gone
     for module in model.modules():
         for name, parameter in module._parameters.items():
             if parameter is not None and parameter.ndim:
                 if id(parameter) not in made:
                     made[id(parameter)] = _cut(parameter, axes.get(id(parameter)), meshes[parameter.dtype])
-                    kept.append(parameter)
                 module._parameters[name] = made[id(parameter)]
         if module._parameters:
             module._parameters = Read(module._parameters, how.get(id(module), {}), mesh)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).parents[3]
 #: What to do, with what: see `DO`.
 Task = tuple[str, list[str]]
 
@@ -37,7 +38,7 @@ def together(processes: int, tasks: Sequence[Task], folder: Path, *, timeout: fl
     for rank in range(processes):
         environment = {**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
         with open(folder / f"rank{rank}.txt", "w", encoding="utf-8") as said:
-            started.append(subprocess.Popen(command, env=environment, stdout=said, stderr=subprocess.STDOUT))
+            started.append(subprocess.Popen(command, env=environment, cwd=ROOT, stdout=said, stderr=subprocess.STDOUT))
     try:
         last = time.monotonic() + timeout
         for process in started:
@@ -46,8 +47,8 @@ def together(processes: int, tasks: Sequence[Task], folder: Path, *, timeout: fl
         for process in started:
             process.kill()
             process.wait()
-    told = [(folder / f"rank{rank}.txt").read_text() for rank in range(processes)]
-    assert all(process.returncode == 0 for process in started), "\n".join(told)
+    words = [(folder / f"rank{rank}.txt").read_text() for rank in range(processes)]
+    assert all(process.returncode == 0 for process in started), "\n".join(words)
 
 
 def until(run: Path, copy: Path, step: int) -> None:
