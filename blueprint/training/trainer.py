@@ -57,6 +57,7 @@ def quiet() -> Iterator[None]:
             say(".*ended before the epoch ended.*")
             say(".*is smaller than the logging interval.*")
             say(".*GPU available but not used.*")
+            say(".*isinstance.treespec, LeafSpec.* is deprecated.*")
             # The compiler looks through caches of pure functions, which is as well.
             say(".*`functools.lru_cache`-wrapped function.*")
             yield

@@ -168,7 +168,8 @@ def test_one_process_goes_on_with_what_two_began(strategy: str, runs: Path, tmp_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_what_two_processes_saved_is_read_like_any_run(strategy: str, runs: Path) -> None:
+def test_what_two_processes_saved_is_read_like_any_run(strategy: str, runs: Path, tmp_path: Path) -> None:
+    from blueprint.interop.export import export_folder
     from blueprint.training.evaluate import evaluate
 
     run = runs / f"decoder-{strategy}"
@@ -178,6 +179,7 @@ def test_what_two_processes_saved_is_read_like_any_run(strategy: str, runs: Path
         # The gradient of the keys' bias is zero but for rounding, of which Adam makes whole steps.
         assert name.endswith("k.bias") or torch.allclose(a, b, atol=1e-4), name
     assert evaluate(run)["nats"] == pytest.approx(evaluate(runs / "decoder-one")["nats"], abs=1e-5)
+    assert export_folder(run, tmp_path / "exported").parameters == sum(each.numel() for each in two.parameters())
     assert bp.generate(two, torch.zeros(1, 4, dtype=torch.long), max_new_tokens=4).shape == (1, 8)
 
 
