@@ -51,6 +51,7 @@ MODELS = {
 SHARDED = "trainer.strategy=model_parallel"
 PIECES = "trainer.strategy={type: model_parallel, tensor_parallel_size: 2}"
 STRATEGIES = {"ddp": "trainer.strategy=ddp", "sharded": SHARDED, "pieces": PIECES}
+DROPOUT = [f"model.block.{part}dropout=0.1" for part in ("", "attention.", "feed_forward.")]
 ALONE = ("trainer.devices=1", "trainer.strategy=auto")
 
 
@@ -117,6 +118,10 @@ def runs(text: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for strategy, said in STRATEGIES.items():
             copy = str(folder / f"{before}-{strategy}")
             tasks.append(("again", [str(folder / f"decoder-{before}"), copy, "10", "trainer.devices=2", said]))
+    for strategy, said in STRATEGIES.items():
+        run = folder / f"dropout-{strategy}"
+        tasks.append(("train", [str(folder / "decoder.yaml"), str(run), "trainer.devices=2", said, *DROPOUT]))
+        tasks.append(("again", [str(run), f"{run}-again", "10"]))
     together(2, tasks, folder)
     return folder
 
@@ -153,9 +158,14 @@ def test_a_run_goes_on_under_another_strategy_with_all_it_had_learned(before: st
 @pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_run_goes_on_bit_for_bit_under_the_same_strategy(strategy: str, runs: Path) -> None:
-    whole, copy = runs / f"decoder-{strategy}", runs / f"{strategy}-{strategy}"
-    assert differing(learned(at(whole, 20)), learned(at(copy, 20))) == []
-    assert rows(copy) == rows(whole)
+    dropout = runs / f"dropout-{strategy}"
+    pairs = (
+        (runs / f"decoder-{strategy}", runs / f"{strategy}-{strategy}"),
+        (dropout, runs / f"{dropout.name}-again"),
+    )
+    for whole, copy in pairs:
+        assert differing(learned(at(whole, 20)), learned(at(copy, 20))) == []
+        assert rows(copy) == rows(whole)
 
 
 @pytest.mark.slow
