@@ -135,8 +135,9 @@ def test_the_engine_names_no_component() -> None:
     """No engine file compares with, or looks up, a registered component by its name."""
     from blueprint.registry import kinds, names
 
-    # The words a spec's sections default to are said where the sections are; model types are the engine's own.
-    known = {name for kind in kinds() for name in names(kind) if kind != "model"}
+    # The words a spec's sections default to are said where the sections are; model types and strategies are the
+    # engine's own.
+    known = {name for kind in kinds() for name in names(kind) if kind not in ("model", "strategy")}
     for path in files(ENGINE):
         if part_of(path) == "schema":
             continue

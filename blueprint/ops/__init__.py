@@ -10,7 +10,7 @@ from blueprint.ops.keys import Keys
 from blueprint.ops.linear import Embedding, Linear
 from blueprint.ops.memory import Memory, MemoryState
 from blueprint.ops.meter import Meter
-from blueprint.ops.optimizer import Stepping, Together, running
+from blueprint.ops.optimizer import Stepping, Together, its_own_way, running
 from blueprint.ops.recompute import recomputed, recomputing
 from blueprint.ops.rotary import angles, rotate
 from blueprint.ops.routing import Routing, counts, wide
@@ -46,6 +46,7 @@ __all__ = [
     "dispatch",
     "everyone",
     "is_spread",
+    "its_own_way",
     "merge_terms",
     "own",
     "parameter_groups",

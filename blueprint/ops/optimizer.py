@@ -82,3 +82,10 @@ class Together(Stepping):
         """Let every part take its step."""
         for part in self.parts:
             part.step()
+
+
+def its_own_way(optimizer: torch.optim.Optimizer, told: dict[str, Any]) -> dict[str, Any]:
+    """An optimizer's saved state, to be gone on with as this process computes, whatever the one that saved it did."""
+    groups = zip(told["param_groups"], optimizer.param_groups, strict=True)
+    ways = ("fused", "foreach")
+    return {**told, "param_groups": [{**said, **{way: own[way] for way in ways if way in own}} for said, own in groups]}

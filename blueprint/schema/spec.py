@@ -161,6 +161,13 @@ class Spec(Pairing):
             raise ValueError("the vocabulary's size is known only once the tokenizer has been trained")
         return known
 
+    @rule("compile", "trainer")
+    def _compiles(compiled: bool, trainer: Trainer) -> Faults:
+        if compiled and trainer.strategy.pieces != 1:
+            what = "pieces of a model cannot be compiled: what passes between them is not torch's own"
+            return Fault(what, "compile", "leave it out, or say `tensor_parallel_size: 1`")
+        return None
+
     @rule("model", "tokenizer")
     def _vocabulary(model: Any, tokenizer: Tokenizer | None) -> Faults:
         if not hasattr(model, "vocab_size"):

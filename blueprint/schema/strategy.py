@@ -28,6 +28,15 @@ class Strategy(Component, kind="strategy"):
         """Over how many devices each part of the model is cut."""
         return 1
 
+    def needs_cuda(self) -> Fault:
+        """What is wrong with it elsewhere."""
+        what = f"`{self.spec_name}` trains on CUDA devices only"
+        return Fault(what, "strategy", "say `model_parallel`, which runs on any device")
+
+    def chosen(self, devices: int | None) -> Strategy:
+        """The strategy that is meant on so many devices, those of all machines (None: as many as there are)."""
+        return self
+
     def fits(self, devices: int) -> Fault | None:
         """What is wrong with it on so many devices, those of all machines."""
         return None
@@ -35,7 +44,12 @@ class Strategy(Component, kind="strategy"):
 
 @register("auto")
 class Auto(Strategy):
-    """What Lightning chooses: nothing for one device, `ddp` for several."""
+    """Nothing for one device, `ddp` for several; of as many devices as there are, what Lightning chooses
+    (https://lightning.ai/docs/pytorch/stable)."""
+
+    def chosen(self, devices: int | None) -> Strategy:
+        """`ddp` for several."""
+        return self if devices in (None, 1) else Ddp()
 
     def build(self, at: Site) -> Any:
         """The strategy's name."""
@@ -105,7 +119,7 @@ class ModelParallel(Strategy):
         product = 1
         for size in sizes.values():
             product *= size
-        if product == devices or (len(sizes) == 1 and devices % product == 0):
+        if product == devices or (len(sizes) < 2 and devices % product == 0):
             return None
         at = min(sizes, key=lambda name: devices % sizes[name] == 0)
         shape = " × ".join(map(str, sizes.values()))
@@ -121,7 +135,8 @@ class ModelParallel(Strategy):
 
 @register("fsdp")
 class Fsdp(Strategy):
-    """Lightning's FSDPStrategy, fully sharded data parallel as torch had it first; `model_parallel` has the later."""
+    """Lightning's FSDPStrategy: fully sharded data parallel as torch had it first (Zhao et al., 2023, *PyTorch FSDP*);
+    `model_parallel` has what came after it."""
 
     cuda: ClassVar[bool] = True
 

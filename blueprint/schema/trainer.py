@@ -58,11 +58,8 @@ class Trainer(Section):
 
     @rule("strategy", "accelerator")
     def _strategy_fits_device(strategy: Strategy, accelerator: str) -> Faults:
-        present = accelerator not in ("cpu", "mps") and sys.platform != "darwin" and accelerator_present()
-        if strategy.cuda and not present:
-            what = f"`{strategy.spec_name}` trains on CUDA devices only, and there is none"
-            return Fault(what, "strategy", "say `model_parallel`, which runs on any device")
-        return None
+        # Whether there is such a device shows where it is to run.
+        return strategy.needs_cuda() if strategy.cuda and accelerator in ("cpu", "mps") else None
 
     @rule("strategy", "precision")
     def _strategy_fits_precision(strategy: Strategy, precision: str) -> Faults:

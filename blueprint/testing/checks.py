@@ -349,6 +349,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     "objective": (_spec_round_trip, _loss_is_finite_and_teaches_every_parameter),
     "tokenizer": (_spec_round_trip, text_comes_back, learns_the_same_twice),
     "source": (),
+    "strategy": (),
     "stage": (_spec_round_trip, documents_become_the_same_again),
     "text_score": (_spec_round_trip, score_knows_better_texts),
     "position": (*MODEL, _documents_in_a_row_are_as_alone),

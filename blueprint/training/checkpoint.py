@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,6 +62,8 @@ def write(path: Path, checkpoint: Mapping[str, Any]) -> None:
 
 def damage(path: Path) -> str | None:
     """What is wrong with a checkpoint file, or None where it is as it was written."""
+    if path.is_dir():
+        return "it is a folder, as DeepSpeed leaves them, which nothing but DeepSpeed reads"
     if not path.is_file():
         return "there is no such file"
     if not path.stat().st_size:
@@ -135,9 +138,17 @@ def lock_of(path: Path, own: Mapping[str, torch.Tensor]) -> dict[str, Any]:
 def prune(folder: Path, keep: int) -> None:
     """Remove all but the `keep` newest checkpoints, and what interrupted writers left; call it as the only writer."""
     for path in listing(folder)[:-keep]:
-        path.unlink(missing_ok=True)
-        sidecar(path).unlink(missing_ok=True)
+        remove(path)
     sweep(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a checkpoint and its checksum; DeepSpeed's are folders."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+    sidecar(path).unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> None:

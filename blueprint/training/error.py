@@ -13,6 +13,15 @@ class RestoreError(TrainError):
     """A file or folder that holds no model of ours: missing, damaged, foreign, or bearing code."""
 
 
+class Lost(TrainError):
+    """A process of the run was lost, without which the others cannot go on."""
+
+    def __init__(self, what: str, checkpoint: Path | None, run: Path) -> None:
+        last = f"the last checkpoint is {checkpoint}" if checkpoint else "no checkpoint had been saved yet"
+        goes = f"`blueprint resume {run}` goes on from there" if checkpoint else "train it anew"
+        super().__init__(f"{what}: the others cannot go on without it, and {last}\n  = fix: {goes}")
+
+
 class NonFinite(TrainError):
     """Training stopped because a number was infinite or not a number; nothing was saved after it.
 

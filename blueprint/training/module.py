@@ -10,6 +10,7 @@ from typing import Any, cast
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -18,7 +19,7 @@ from blueprint.model.initialise import name_seed
 from blueprint.model.layers import blocks_of
 from blueprint.model.recompute import recompute
 from blueprint.model.weights import freeze, trained
-from blueprint.ops import is_spread
+from blueprint.ops import its_own_way
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
 from blueprint.training.asked import Asked, ask
@@ -32,9 +33,9 @@ from blueprint.training.kept import texts
 from blueprint.training.scaling import LEAST, scaling, uncount
 from blueprint.training.scores import score, scores
 from blueprint.training.strategies.clip import clip, norm_of
-from blueprint.training.strategies.collective import summed
-from blueprint.training.strategies.layout import DATA, lay_out, resharded
+from blueprint.training.strategies.layout import lay_out, resharded
 from blueprint.training.strategies.parallel import replicas
+from blueprint.training.strategies.sharing import Sharing
 
 #: The version of what a checkpoint holds under `blueprint`.
 FORMAT = 1
@@ -60,9 +61,10 @@ class BlueprintModule(pl.LightningModule):
         self.model: nn.Module | None = None
         if spec.objective is None:
             raise TrainError("the spec has no `objective`: nothing says what the model learns")
+        self.sharing = Sharing(self)
         self.objective = spec.objective.build(self.plan.site)
         if hasattr(self.objective, "share"):
-            self.objective.share = self._share
+            self.objective.share = self.sharing.share
         #: The models that the objective asks; within a dataclass, where no module finds them.
         self.asked: Asked | None = None
         #: Optimizer steps of the whole run, for the schedule; `run` knows better where epochs count too.
@@ -117,6 +119,8 @@ class BlueprintModule(pl.LightningModule):
             if self.asked is not None:
                 self.objective.meet(self.asked.models)
         if self._device_mesh is not None and not self._laid_out:
+            # What is gathered together has one dtype: Lightning would lower the weights afterwards.
+            self.trainer.precision_plugin.convert_module(self.model)
             lay_out(self.model, self._device_mesh, getattr(self.trainer.strategy, "expert_parallel_size", 1))
             self._laid_out = True
 
@@ -133,7 +137,7 @@ class BlueprintModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """The spec's optimizer, and its schedule by optimizer step."""
         optimizer = self.spec.optimizer.build(self.plan.site)(trained(self.require_model(), self.spec))
-        optimizer.register_load_state_dict_pre_hook(_its_own_way)
+        optimizer.register_load_state_dict_pre_hook(its_own_way)
         total = self.total_steps or int(self.trainer.estimated_stepping_batches)
         schedule = self.spec.schedule
         scheduler = LambdaLR(optimizer, lambda step: schedule.factor(step, total))
@@ -173,21 +177,13 @@ class BlueprintModule(pl.LightningModule):
         place = batch.get("place")
         self._places += [] if place is None else [place]
         loss, metrics = self.objective(self.model, batch)
-        if not self._all(torch.isfinite(loss.detach())):
+        if not self.sharing.agree(torch.isfinite(loss.detach())):
             raise self._broken(f"the loss is {loss.item()}", self._places[-1:])
-        loss = loss * self._share(metrics.get("tokens"))
+        loss = loss * self.sharing.share(metrics.get("tokens"))
         self.learning_rate = float(self.optimizers().param_groups[0]["lr"])  # type: ignore[union-attr]
         self.log("loss", loss.detach(), prog_bar=True)
         self.log("learning_rate", self.learning_rate)
         return {**metrics, "loss": loss * self._lone(batch_idx), "objective": loss.detach()}
-
-    def _share(self, tokens: Tensor | None) -> Tensor | float:
-        """What makes the mean over processes of their batches' means the mean over all their tokens."""
-        world = self.trainer.world_size
-        if world == 1 or tokens is None:
-            return 1.0
-        everyone = self.trainer.strategy.reduce(tokens.double(), reduce_op="sum")
-        return float(tokens * world / everyone.clamp_min(1))
 
     def _lone(self, batch_idx: int) -> float:
         """Mends that Lightning divides by the number of accumulated batches even where an epoch's end leaves fewer."""
@@ -195,11 +191,6 @@ class BlueprintModule(pl.LightningModule):
         batches = self.trainer.num_training_batches
         # A run that goes on after the end of an epoch counts on from there.
         return whole / min(whole, batches - batch_idx % batches // whole * whole)
-
-    def _all(self, good: Tensor) -> bool:
-        # Processes must agree: one that stopped alone would leave the others waiting for it.
-        alone = self.trainer.world_size == 1
-        return bool(good) if alone else bool(self.trainer.strategy.reduce_boolean_decision(bool(good), all=True))
 
     def configure_gradient_clipping(
         self,
@@ -210,6 +201,9 @@ class BlueprintModule(pl.LightningModule):
         """Clip as the Trainer says, and note the norm before it; raises `NonFinite` for a broken gradient."""
         gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         norm = norm_of(gradients)
+        if isinstance(self.trainer.strategy, FSDPStrategy):
+            # Each process has its own numbers of every gradient, as plain tensors.
+            norm = self.trainer.strategy.reduce(norm.square(), reduce_op="sum").sqrt()
         self.gradient_norm = norm
         scaled = scaling(self.trainer)
         if not torch.isfinite(norm):
@@ -224,13 +218,13 @@ class BlueprintModule(pl.LightningModule):
                 )
         self._places = []
         self.log("gradient_norm", norm)
-        if any(map(is_spread, gradients)):
-            if gradient_clip_val is not None:
-                clip(gradients, norm, gradient_clip_val, gradient_clip_algorithm or "norm")
-            return
-        self.clip_gradients(
-            optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
-        )
+        if scaled:
+            self.clip_gradients(
+                optimizer, gradient_clip_val=gradient_clip_val, gradient_clip_algorithm=gradient_clip_algorithm
+            )
+        elif gradient_clip_val is not None:
+            # Lightning's refuses fused optimizers under mixed precision, and what is spread over processes.
+            clip(gradients, norm, gradient_clip_val, gradient_clip_algorithm or "norm")
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Take the step, average, then let every module that has something to `settle` do so; or skip it all, where the
@@ -247,27 +241,12 @@ class BlueprintModule(pl.LightningModule):
         settling = (
             (name, module) for name, module in self.require_model().named_modules() if hasattr(module, "settle")
         )
-        self.settled = {name: module.settle(self._everyone) for name, module in settling}
-
-    def sum_of_batch(self, x: Tensor) -> Tensor:
-        """A tensor summed over the processes that share a batch, with its gradient."""
-        return x if replicas(self.trainer)[0] == 1 else summed(x, self._sharing)
-
-    @property
-    def _sharing(self) -> Any:
-        """The group of processes that share a batch; None for all there are."""
-        return None if self._device_mesh is None else self._device_mesh[DATA].get_group()
+        self.settled = {name: module.settle(self.sharing.everyone) for name, module in settling}
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         """Go on in the schedule, unless the step was skipped."""
         if not self.skipped:
             super().lr_scheduler_step(scheduler, metric)
-
-    def _everyone(self, tensor: Tensor) -> Tensor:
-        """A tensor summed over the processes that share a batch."""
-        if replicas(self.trainer)[0] == 1:
-            return tensor.clone()
-        return cast(Tensor, self.trainer.strategy.reduce(tensor.clone(), self._sharing, reduce_op="sum"))
 
     def on_validation_epoch_start(self) -> None:
         """Begin to count anew, by the averaged weights where those are to be measured."""
@@ -335,10 +314,3 @@ class BlueprintModule(pl.LightningModule):
             place = describe(dict.fromkeys(rows.tolist()))
         narrow = scaling(self.trainer) is not None
         return NonFinite(what, self.trainer.global_step + 1, place, narrow=narrow)
-
-
-def _its_own_way(optimizer: torch.optim.Optimizer, told: dict[str, Any]) -> dict[str, Any]:
-    """An optimizer's saved state, to be gone on with as this process computes, whatever the one that saved it did."""
-    groups = zip(told["param_groups"], optimizer.param_groups, strict=True)
-    ways = ("fused", "foreach")
-    return {**told, "param_groups": [{**said, **{way: own[way] for way in ways if way in own}} for said, own in groups]}

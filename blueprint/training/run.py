@@ -6,6 +6,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_only
 
 from blueprint import files
+from blueprint.diagnosis import SpecError
 from blueprint.inference.prompt import known_start
 from blueprint.ops import shared_by
+from blueprint.plan import placed
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as checkpoints
 from blueprint.training import curve, heat, metrics, statistics
@@ -29,14 +32,16 @@ from blueprint.training.changes import refuse_changes
 from blueprint.training.data.loader import loader
 from blueprint.training.data.tally import table
 from blueprint.training.data_module import BlueprintData, same_data
-from blueprint.training.error import NonFinite, RestoreError, TrainError
+from blueprint.training.error import Lost, NonFinite, RestoreError, TrainError
 from blueprint.training.folder import Layout, Run, carry_import, changes, lock, read_json, write_json, yaml_text
 from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
-from blueprint.training.precision import check_policy, check_precision, products
+from blueprint.training.precision import check_policy, check_precision, device_of, products
 from blueprint.training.restore import load_weights
 from blueprint.training.start import with_tokens
-from blueprint.training.strategies.parallel import replicas
+from blueprint.training.strategies.launch import loss_of
+from blueprint.training.strategies.layout import left_whole
+from blueprint.training.strategies.parallel import pieces, replicas
 from blueprint.training.task import Text, prepare, ready_to_train
 from blueprint.training.trainer import quiet, trainer
 from blueprint.training.written import Written, of_run, scorers
@@ -150,6 +155,7 @@ class _Training:
             scorers(self.spec.writing, self.module.plan)
         lightning, recorder, saver = self._trainer()
         self.recorder = recorder
+        whole = left_whole(model, pieces(lightning))
         for samples in (self.text.train, self.text.validation):
             loader(samples, batch_size=self.text.data.batch_size, world_size=replicas(lightning)[0])
         if newest is None and self.spec.start is not None:
@@ -161,6 +167,8 @@ class _Training:
             self.say(f"note: {line}")
         if self.module.float8:
             self.say(f"note: {len(self.module.float8)} linear maps multiply in float8")
+        if whole:
+            self.say(f"note: every device has these whole, and computes them: {', '.join(whole)}")
         began, status = time.monotonic(), "broken"
         with saver.stop:
             try:
@@ -177,6 +185,11 @@ class _Training:
                 status = "interrupted"
             except NonFinite as error:
                 raise error.after(saver.newest or newest) from error
+            except RuntimeError as error:
+                what = loss_of(error, lightning.strategy.launcher)
+                if what is None:
+                    raise
+                raise Lost(what, saver.newest or newest, self.layout.root) from error
             finally:
                 run = self._written(status, time.monotonic() - began)
         self.say("\n" + run.report())
@@ -185,7 +198,7 @@ class _Training:
     def _fit(self, trainer: pl.Trainer, newest: Path | None) -> None:
         data = BlueprintData(self.spec, text=self.text)
         try:
-            with quiet(), products(self.spec), shared_by(self.module.sum_of_batch):
+            with quiet(), products(self.spec), shared_by(self.module.sharing.sum_of_batch):
                 trainer.fit(self.module, datamodule=data, ckpt_path=newest, weights_only=True)
         finally:
             self.step = max(self.step, trainer.global_step)
@@ -268,6 +281,9 @@ class _Training:
 
 def _check(spec: Spec) -> None:
     present(spec)
+    if spec.trainer.strategy.cuda and device_of(spec.trainer.accelerator) != "cuda":
+        fault = spec.trainer.strategy.needs_cuda()
+        raise SpecError([placed(spec, replace(fault, at=f"trainer.{fault.at}"))])
     for warning in (*check_precision(spec.trainer.precision, spec.trainer.accelerator), *check_policy(spec)):
         print(f"warning: {warning}", file=sys.stderr)
 

@@ -29,7 +29,9 @@ def trainer(
     # One bound for both: the loop then ends in the middle of an epoch or at its end, all the same.
     said |= {"max_steps": steps, "max_epochs": -1}
     said.setdefault("val_check_interval", NEVER)
-    said["strategy"] = spec.trainer.strategy.build(spec.model.site())
+    devices = spec.trainer.devices
+    count = devices * spec.trainer.num_nodes if isinstance(devices, int) else None
+    said["strategy"] = spec.trainer.strategy.chosen(count).build(spec.model.site())
     plugins: list[Any] = [AtomicIO()]
     # What runs on CUDA alone is Lightning's own, with its own precision.
     if spec.trainer.precision == "16-mixed" and not spec.trainer.strategy.cuda:
@@ -64,6 +66,7 @@ def quiet() -> Iterator[None]:
             say(".*ended before the epoch ended.*")
             say(".*is smaller than the logging interval.*")
             say(".*GPU available but not used.*")
+            say(".*isinstance.treespec, LeafSpec.* is deprecated.*")
             # The compiler looks through caches of pure functions, which is as well.
             say(".*`functools.lru_cache`-wrapped function.*")
             yield

@@ -128,3 +128,13 @@ def test_code_in_a_checkpoint_is_refused_and_never_runs(form: str, tmp_path: Pat
     with pytest.raises(RestoreError, match=r"could run code|no checkpoint at all"):
         checkpoint.read(path)
     assert not Path("/tmp/blueprint-must-not-exist").exists()
+
+
+def test_a_checkpoint_that_is_a_folder_is_told_and_goes_when_it_is_old(tmp_path: Path) -> None:
+    """As DeepSpeed writes them."""
+    for step in (1, 2, 3):
+        (tmp_path / checkpoint.name(step) / "checkpoint").mkdir(parents=True)
+    newest, damaged = checkpoint.newest_whole(tmp_path)
+    assert newest is None and all("DeepSpeed" in why for why in damaged.values())
+    checkpoint.prune(tmp_path, 2)
+    assert [path.name for path in checkpoint.listing(tmp_path)] == [checkpoint.name(2), checkpoint.name(3)]

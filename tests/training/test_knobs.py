@@ -346,6 +346,9 @@ ELSEWHERE = {
     "start.strict",
     "source.text.path",
     "data.source",
+    # What Lightning is told: tests/schema/test_strategy.py; what it does: tests/training/strategies.
+    *(f"strategy.model_parallel.{name}_parallel_size" for name in ("data", "tensor", "expert")),
+    "strategy.deepspeed.stage",
     "tokenizer.file.path",
     # tests/registry/text_score/test_text_score.py.
     *(f"text_score.{name}.{key}" for name in shipped("text_score") for key in fields(member("text_score", name))),
@@ -374,6 +377,7 @@ def all_keys() -> set[str]:
     return set(keys(Spec)) | {
         f"{kind}.{name}.{key}"
         for kind in ("objective", "optimizer", "schedule", "source", "stage", "text_score", "tokenizer")
+        for kind in ("objective", "optimizer", "schedule", "source", "stage", "strategy", "tokenizer")
         for name in shipped(kind)
         for key in fields(member(kind, name))
     }

@@ -30,8 +30,7 @@ class AtomicIO(CheckpointIO):
 
     def remove_checkpoint(self, path: Any) -> None:
         """Remove a checkpoint and its checksum."""
-        Path(path).unlink(missing_ok=True)
-        files.sidecar(Path(path)).unlink(missing_ok=True)
+        files.remove(Path(path))
 
 
 class Saver(Checkpoint):

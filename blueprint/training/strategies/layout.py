@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
@@ -33,34 +34,65 @@ def lay_out(model: nn.Module, mesh: DeviceMesh, experts: int = 1) -> None:
     The model's own code does not know; its parameters are DTensors afterwards, all of them. Raises `TrainError` where
     experts cannot be shared out so.
     """
-    away: dict[torch.dtype, DeviceMesh] = {}
+    away: Mapping[torch.dtype, DeviceMesh] = {}
     if experts > 1:
-        away = {
-            dtype: _of_experts(mesh, experts) for dtype in _dtypes(p for m in stacked(model) for p in m.parameters())
-        }
-        share_out(model, next(iter(away.values()), _of_experts(mesh, experts))[EXPERTS])
+        apart = _of_experts(mesh, experts)
+        share_out(model, apart[EXPERTS])
+        away = _by_dtype(apart, (parameter for module in stacked(model) for parameter in module.parameters()))
     # What is gathered together has one dtype; each has groups of processes of its own.
-    meshes = {dtype: mesh if number == 0 else _again(mesh) for number, dtype in enumerate(_dtypes(model.parameters()))}
+    meshes = _by_dtype(mesh, model.parameters())
+    numbers = spread_numbers(model, mesh)
     if mesh[TENSOR].size() > 1:
         cut(model, {dtype: each[TENSOR] for dtype, each in meshes.items()})
-    shard(model, {dtype: each[DATA] for dtype, each in meshes.items()}, {d: each[COPIES] for d, each in away.items()})
+    data, copies = ({dtype: each[name] for dtype, each in of.items()} for of, name in ((meshes, DATA), (away, COPIES)))
+    shard(model, data, numbers, copies)
 
 
 def regions(model: nn.Module, n: int) -> dict[nn.Module, Shards]:
     """The parts of a model that can run as n pieces, and how."""
     found: dict[nn.Module, Shards] = {}
-    users, taken = _users(model), set[int]()
+    alone, taken = _alone(model), set[int]()
     for module in model.modules():
         shards = None if id(module) in taken else shards_of(module)
         if shards is None or shards.pieces % n:
             continue
         known = dict(module.named_parameters(remove_duplicate=False))
-        inside = {id(each) for each in module.modules()}
         # What others read besides must be whole for them.
-        if all(users[id(known[name])] <= inside for name in (*shards.axes, *shards.once)):
+        if alone(module, [known[name] for name in (*shards.axes, *shards.once)]):
             found[module] = shards
-            taken |= inside
+            taken |= {id(each) for each in module.modules()}
     return found
+
+
+def left_whole(model: nn.Module, n: int) -> list[str]:
+    """The sublayers that do not run as n pieces, and into how many they would be cut, in words for each kind.
+
+    Raises TrainError where that is all there are.
+    """
+    if n == 1:
+        return []
+    found, seen = regions(model, n), set[int]()
+    left: dict[str, set[int]] = {}
+    for module in model.modules():
+        kind = kind_of(module)
+        if kind in _CALLED and id(module) not in seen:
+            seen |= {id(inner) for inner in module.modules()}
+            if module not in found:
+                shards = shards_of(module)
+                left.setdefault(kind.replace("_", "-"), set()).add(1 if shards is None else shards.pieces)
+    said = [f"{kind} ({_into(pieces)})" for kind, pieces in left.items()]
+    if not found:
+        raise TrainError(
+            f"`trainer.strategy.tensor_parallel_size: {n}` divides no part of this model: {', '.join(said)}\n"
+            "  = fix: say one that divides these, or `1`, which shards the model all the same"
+        )
+    return said
+
+
+def _into(pieces: set[int]) -> str:
+    counts = sorted(pieces - {1})
+    cannot = ["cannot be cut"] if 1 in pieces else []
+    return " or ".join([*(f"{count} pieces at most" for count in counts), *cannot])
 
 
 def cut(model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh]) -> None:
@@ -77,17 +109,15 @@ def cut(model: nn.Module, meshes: Mapping[torch.dtype, DeviceMesh]) -> None:
             if name in shards.axes:
                 axes[id(owner._parameters[own])] = shards.axes[name]
     made: dict[int, nn.Parameter] = {}
-    kept: list[nn.Parameter] = []  # an id may be another's once its owner is gone
     for module in model.modules():
         for name, parameter in module._parameters.items():
-            if parameter is not None:
+            if parameter is not None and parameter.ndim:
                 if id(parameter) not in made:
                     # Experts that are shared out are so already.
                     spread = isinstance(parameter, DTensor)
                     made[id(parameter)] = (
                         parameter if spread else _cut(parameter, axes.get(id(parameter)), meshes[parameter.dtype])
                     )
-                    kept.append(parameter)
                 module._parameters[name] = made[id(parameter)]
         if module._parameters:
             module._parameters = Read(module._parameters, how.get(id(module), {}), mesh)
@@ -105,33 +135,56 @@ def _cut(parameter: nn.Parameter, axis: int | None, mesh: DeviceMesh) -> nn.Para
     return nn.Parameter(spread, requires_grad=parameter.requires_grad)
 
 
+def spread_numbers(model: nn.Module, mesh: DeviceMesh) -> set[nn.Parameter]:
+    """Let every device have the parameters that are single numbers, whose gradients are averaged as they come."""
+    made: dict[int, nn.Parameter] = {}
+    for module in model.modules():
+        found = {name: each for name, each in module._parameters.items() if each is not None and not each.ndim}
+        for name, parameter in found.items():
+            if id(parameter) not in made:
+                spread = DTensor.from_local(parameter.detach(), mesh, [Replicate()] * mesh.ndim, run_check=False)
+                made[id(parameter)] = nn.Parameter(spread, requires_grad=parameter.requires_grad)
+                if parameter.requires_grad:
+                    made[id(parameter)].register_post_accumulate_grad_hook(_averaged)
+            module._parameters[name] = made[id(parameter)]
+        if found:
+            module._parameters = Read(module._parameters, {}, mesh[TENSOR])
+    return set(made.values())
+
+
+def _averaged(parameter: Tensor) -> None:
+    """Average a gradient over the devices that share a batch; what was there before is the same on all."""
+    gradient, mesh = parameter.grad, parameter.device_mesh[DATA]  # type: ignore[attr-defined]
+    assert isinstance(gradient, DTensor)
+    local = gradient.to_local()
+    dist.all_reduce(local, group=mesh.get_group())
+    local.div_(mesh.size())
+
+
 def shard(
     model: nn.Module,
     meshes: Mapping[torch.dtype, DeviceMesh],
+    but: set[nn.Parameter],
     away: Mapping[torch.dtype, DeviceMesh] = MappingProxyType({}),
 ) -> None:
-    """Shard every parameter over the data's mesh of its dtype (Zhao et al., 2023, *PyTorch FSDP*), gathered block by
-    block; experts that are shared out over those that hold the same, the mesh `away`."""
+    """Shard every parameter `but` those over the data's mesh of its dtype (Zhao et al., 2023, *PyTorch FSDP*), gathered
+    block by block; experts that are shared out over those that hold the same, the mesh `away`."""
     mesh = next(iter(meshes.values()))
     options: dict[str, Any] = {} if len(meshes) == 1 and not away else _each(model, meshes, away)
     for unit in units(model):
-        fully_shard(unit, mesh=mesh, **options)
-    fully_shard(model, mesh=mesh, **options)
+        fully_shard(unit, mesh=mesh, ignored_params=but, **options)
+    fully_shard(model, mesh=mesh, ignored_params=but, **options)
 
 
 def units(model: nn.Module) -> Iterator[nn.Module]:
     """What is gathered by itself: every block, or its sublayers where it shares a parameter with other parts."""
-    users = _users(model)
-
-    def alone(module: nn.Module) -> bool:
-        inside = {id(each) for each in module.modules()}
-        return all(users[id(parameter)] <= inside for parameter in module.parameters())
-
+    alone = _alone(model)
     for _, block in blocks_of(model):
-        if alone(block):
+        if alone(block, block.parameters()):
             yield block
         else:
-            yield from (part for part in block.children() if kind_of(part) in _CALLED and alone(part))
+            called = (part for part in block.children() if kind_of(part) in _CALLED)
+            yield from (part for part in called if alone(part, part.parameters()))
 
 
 @contextmanager
@@ -152,19 +205,31 @@ def resharded(model: nn.Module) -> None:
             module.reshard()
 
 
-def _users(model: nn.Module) -> dict[int, set[int]]:
-    """The modules that hold each parameter."""
-    found: dict[int, set[int]] = {}
-    for module in model.modules():
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                found.setdefault(id(parameter), set()).add(id(module))
-    return found
+def _alone(model: nn.Module) -> Callable[[nn.Module, Iterable[nn.Parameter]], bool]:
+    """Tells whether some parameters of a module are nobody else's, by all the names that a model has for them."""
+    paths: dict[int, list[str]] = {}
+    for path, module in model.named_modules(remove_duplicate=False):
+        paths.setdefault(id(module), []).append(f"{path}.")
+    names: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+
+    def alone(module: nn.Module, parameters: Iterable[nn.Parameter]) -> bool:
+        own = tuple(paths[id(module)])
+        return all(name.startswith(own) for parameter in parameters for name in names[id(parameter)])
+
+    return alone
 
 
 def _again(mesh: DeviceMesh) -> DeviceMesh:
-    """The same mesh with groups of its own."""
-    return init_device_mesh(mesh.device_type, tuple(mesh.shape), mesh_dim_names=mesh.mesh_dim_names)
+    """The same mesh with groups of processes of its own."""
+    groups: list[dist.ProcessGroup] = []
+    for number in range(mesh.ndim):
+        for ranks in mesh.mesh.movedim(number, -1).reshape(-1, mesh.size(number)).tolist():
+            # Every process takes part in making every group.
+            group = dist.new_group(ranks)
+            groups += [group] if dist.get_rank() in ranks else []
+    return DeviceMesh.from_group(groups, mesh.device_type, mesh=mesh.mesh, mesh_dim_names=mesh.mesh_dim_names)
 
 
 def _of_experts(mesh: DeviceMesh, experts: int) -> DeviceMesh:
@@ -176,11 +241,14 @@ def _of_experts(mesh: DeviceMesh, experts: int) -> DeviceMesh:
             "  = fix: choose a size that divides them"
         )
     names = (COPIES, EXPERTS, *(mesh.mesh_dim_names or ())[1:])
-    return init_device_mesh(mesh.device_type, (data // experts, experts, *others), mesh_dim_names=names)
+    found: DeviceMesh = init_device_mesh(mesh.device_type, (data // experts, experts, *others), mesh_dim_names=names)
+    return found
 
 
-def _dtypes(parameters: Iterable[nn.Parameter]) -> list[torch.dtype]:
-    return list(dict.fromkeys(parameter.dtype for parameter in parameters))
+def _by_dtype(mesh: DeviceMesh, parameters: Iterable[nn.Parameter]) -> dict[torch.dtype, DeviceMesh]:
+    """The mesh for each dtype, with groups of its own."""
+    dtypes = dict.fromkeys(parameter.dtype for parameter in parameters)
+    return {dtype: mesh if number == 0 else _again(mesh) for number, dtype in enumerate(dtypes)}
 
 
 def _each(

@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 
 from blueprint.ops import is_spread, spread_like, whole
 from blueprint.training.error import TrainError
+from blueprint.training.strategies.launch import Launcher
 
 Size = int | Literal["auto"]
 
@@ -51,6 +52,16 @@ class Parallel(ModelParallelStrategy):
     def replicas(self) -> int:
         """How many processes share a batch."""
         return self.sizes[0]
+
+    @property
+    def lightning_restore_optimizer(self) -> bool:
+        """Optimizers come back as under other strategies."""
+        return True
+
+    def _configure_launcher(self) -> None:
+        assert self.cluster_environment is not None
+        if not self.cluster_environment.creates_processes_externally:
+            self._launcher = Launcher(self.cluster_environment, self.num_processes, self.num_nodes)
 
     def setup_environment(self) -> None:
         """Begin the processes, and lay the mesh over them."""
@@ -128,3 +139,8 @@ def replicas(trainer: pl.Trainer) -> tuple[int, int]:
         mesh = strategy._device_mesh
         return strategy.replicas, 0 if mesh is None else mesh["data_parallel"].get_local_rank()
     return trainer.world_size, trainer.global_rank
+
+
+def pieces(trainer: pl.Trainer) -> int:
+    """Into how many pieces parts of the model are cut."""
+    return trainer.strategy.sizes[1] if isinstance(trainer.strategy, Parallel) else 1

@@ -72,24 +72,27 @@ def _summed(x: Tensor, mesh: DeviceMesh) -> Tensor:
 class Read(dict[str, Any]):
     """A module's parameters, of which a forward reads this process's piece; all else sees them as they are.
 
-    `how` tells of each name whether it is cut (`piece`), added by every piece (`once`), or else the same for all.
+    `how` tells of each name whether it is cut (`piece`), added by every piece (`once`), or else the same for all;
+    `mesh` is that of the pieces.
     """
 
     def __init__(self, held: Mapping[str, Any], how: Mapping[str, str], mesh: DeviceMesh) -> None:
-        super().__init__(held)
+        super().__init__(held.items())
         self.how, self.mesh = how, mesh
 
     def __getitem__(self, name: str) -> Any:
         found = super().__getitem__(name)
-        # One that is fully sharded besides is of another mesh until it was gathered.
-        if not isinstance(found, DTensor) or found.device_mesh.mesh_dim_names != (TENSOR,):
+        if not isinstance(found, DTensor):
+            return found
+        # One that is fully sharded is of another mesh until it was gathered; a number always is there.
+        if found.ndim and found.device_mesh.mesh_dim_names != (TENSOR,):
             return found
         piece = found.to_local(grad_placements=found.placements)
         how = self.how.get(name)
         if how == "once":
-            return _Part.apply(piece, self.mesh.size())
+            return _Part.apply(piece, self.mesh.size())  # type: ignore[no-untyped-call]
         if how is None and _INSIDE.get() is not None:
-            return _Enter.apply(piece, self.mesh)
+            return _Enter.apply(piece, self.mesh)  # type: ignore[no-untyped-call]
         return piece
 
 
@@ -105,15 +108,15 @@ def divide(module: nn.Module, mesh: DeviceMesh) -> None:
                 first, *others = whole(*args, **kwargs)
         finally:
             _INSIDE.reset(token)
-        return (_Leave.apply(first, mesh), *others)
+        return (_Leave.apply(first, mesh), *others)  # type: ignore[no-untyped-call]
 
-    module.forward = run  # type: ignore[method-assign]
+    module.forward = run
 
 
 def _entering(value: Any, mesh: DeviceMesh) -> Any:
     """A value with every tensor in it that wants a gradient told to sum those of the pieces."""
     if isinstance(value, Tensor):
-        return _Enter.apply(value, mesh) if value.requires_grad else value
+        return _Enter.apply(value, mesh) if value.requires_grad else value  # type: ignore[no-untyped-call]
     if isinstance(value, tuple | list):
         return type(value)(_entering(each, mesh) for each in value)
     if is_dataclass(value) and not isinstance(value, type):
