@@ -14,6 +14,7 @@ from blueprint.cost.mesh_report import DeviceMemory, MeshCost, Sent
 from blueprint.cost.reduce import alike, measured
 from blueprint.cost.traffic import PHASES, WAYS, Traffic
 from blueprint.model.build import build_plan
+from blueprint.model.dividing import declared
 from blueprint.model.trial import trial_loss
 from blueprint.model.weights import freeze
 from blueprint.plan import Plan
@@ -46,7 +47,7 @@ def on_mesh(
     parameters = _count(model)
     uncut = {
         pieces.name_of(module): shards.pieces
-        for module, shards in pieces.declared(model)
+        for module, shards in declared(model)
         if mesh.tp > 1 and shards.pieces % mesh.tp
     }
     names = ("memory.optimizer", "memory.training", "memory_moved")

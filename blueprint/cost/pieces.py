@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from blueprint.cost.mesh import Mesh, MeshError
-from blueprint.model.layers import blocks_of, kind_of
-from blueprint.ops import Groups, Shards, shards_of
+from blueprint.model.dividing import declared, regions, stacked, units
+from blueprint.model.layers import kind_of
+from blueprint.ops import Groups, Shards
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,38 +42,12 @@ def regions_of(model: nn.Module, tp: int) -> list[Region]:
 
     A part stays whole if what would be cut of it is also used outside.
     """
-    users = _users(model)
-
-    def own(module: nn.Module, shards: Shards) -> bool:
-        inside = {id(part) for part in module.modules()}
-        cut = (module.get_parameter(name) for name in (*shards.axes, *shards.once))
-        return all(users[id(each)] <= inside for each in cut)
-
-    found = ((module, shards) for module, shards in declared(model, lambda shards: shards.pieces % tp == 0))
-    return [Region(module, shards) for module, shards in found if tp > 1 and own(module, shards)]
-
-
-def declared(model: nn.Module, wanted: Any = None) -> Iterator[tuple[nn.Module, Shards]]:
-    """The parts that say how they can be cut, each once, the outermost of those that are `wanted`."""
-    seen: set[nn.Module] = set()
-
-    def walk(module: nn.Module) -> Iterator[tuple[nn.Module, Shards]]:
-        if module in seen or hasattr(module, "stacked"):
-            return
-        seen.add(module)
-        shards = shards_of(module)
-        if shards is not None and (wanted is None or wanted(shards)):
-            yield module, shards
-            return
-        for inner in module.children():
-            yield from walk(inner)
-
-    return walk(model)
+    return [Region(module, shards) for module, shards in regions(model, tp).items()] if tp > 1 else []
 
 
 def stacks_of(model: nn.Module) -> list[nn.Module]:
     """The modules that are many experts."""
-    return [module for module in model.modules() if hasattr(module, "stacked")]
+    return list(stacked(model))
 
 
 def check(model: nn.Module, mesh: Mesh) -> None:
@@ -99,9 +74,9 @@ def check(model: nn.Module, mesh: Mesh) -> None:
 
 def divide(model: nn.Module, mesh: Mesh) -> tuple[list[Region], list[nn.Module]]:
     """Put pieces in the places of what is cut over tp and ep; the regions and the stacked experts, cut."""
-    regions, stacks = regions_of(model, mesh.tp), stacks_of(model) if mesh.ep > 1 else []
+    cut, stacks = regions_of(model, mesh.tp), stacks_of(model) if mesh.ep > 1 else []
     pieces: dict[nn.Parameter, Tensor] = {}
-    for region in regions:
+    for region in cut:
         for name in region.shards.axes:
             whole = region.module.get_parameter(name)
             pieces[whole] = region.shards.piece(name, whole, 0, mesh.tp)
@@ -109,7 +84,7 @@ def divide(model: nn.Module, mesh: Mesh) -> tuple[list[Region], list[nn.Module]]
         pieces |= {whole: whole[: len(whole) // mesh.ep] for whole in stack.parameters()}
         stack.register_forward_pre_hook(_fewer(mesh.ep))
     _put(model, pieces)
-    return regions, stacks
+    return cut, stacks
 
 
 def units_of(model: nn.Module, mesh: Mesh) -> list[Unit]:
@@ -117,33 +92,17 @@ def units_of(model: nn.Module, mesh: Mesh) -> list[Unit]:
     where these are divided. Of a block that shares a parameter with other parts, its attention and its feed-forward
     are gathered by themselves.
     """
-    users, stacks = _users(model), stacks_of(model) if mesh.ep > 1 else []
-
-    def alone(module: nn.Module) -> bool:
-        inside = {id(part) for part in module.modules()}
-        return all(users[id(each)] <= inside for each in module.parameters())
-
-    modules: list[nn.Module] = list(stacks)
-    for _, block in blocks_of(model):
-        inner = (part for part in block.children() if kind_of(part) in ("attention", "feed_forward") and alone(part))
-        modules += [block] if alone(block) else inner
+    modules = stacks_of(model) if mesh.ep > 1 else []
+    stacks = set(modules)
+    modules += units(model)
     taken: set[int] = set()
-    units = []
+    found = []
     for module in modules:
         own = tuple(each for each in module.parameters() if id(each) not in taken)
         taken |= {id(each) for each in own}
-        units.append(Unit(module, own, mesh.dp // mesh.ep if module in stacks else mesh.dp))
+        found.append(Unit(module, own, mesh.dp // mesh.ep if module in stacks else mesh.dp))
     root = Unit(model, tuple(each for each in model.parameters() if id(each) not in taken), mesh.dp)
-    return [root, *(unit for unit in units if unit.parameters)]
-
-
-def _users(model: nn.Module) -> dict[int, set[int]]:
-    """By the id of each parameter, those of the modules that hold it."""
-    found: dict[int, set[int]] = {}
-    for module in model.modules():
-        for each in module.parameters(recurse=False):
-            found.setdefault(id(each), set()).add(id(module))
-    return found
+    return [root, *(unit for unit in found if unit.parameters)]
 
 
 def shard(parameter: Tensor, group: int) -> Tensor:
@@ -158,8 +117,7 @@ def hold_shards(model: nn.Module, mesh: Mesh) -> None:
     """Leave of every parameter what a device holds between steps."""
     if not mesh.sharded:
         return
-    units = units_of(model, mesh)
-    _put(model, {each: shard(each, unit.group) for unit in units for each in unit.parameters})
+    _put(model, {each: shard(each, unit.group) for unit in units_of(model, mesh) for each in unit.parameters})
 
 
 def name_of(module: nn.Module) -> str:

@@ -143,7 +143,7 @@ def test_the_resolved_spec_reads_back_as_itself() -> None:
 def test_an_expression_without_a_value_is_told_at_its_field() -> None:
     problem = only(GOOD.replace("kv_heads: 2", "scale: 1 / layer"))
     assert problem.key == "model.block.attention.scale"
-    late = bp.loads(GOOD.replace("kv_heads: 2", "scale: 1 / (layer - 2)"))
+    late = bp.loads(GOOD.replace("kv_heads: 2", "scale: 1 / (2 - layer)"))
     with pytest.raises(bp.SpecError) as caught:
         bp.plan(late)
     assert caught.value.problems[0].key == "model.block.attention.scale"

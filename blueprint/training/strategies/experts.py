@@ -11,17 +11,13 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
+from blueprint.model.dividing import stacked
 from blueprint.ops import Flow, Groups
 from blueprint.training.error import TrainError
 from blueprint.training.strategies.exchange import Exchange
 
 #: The dimensions of the mesh that hold other experts, and the same ones.
 EXPERTS, COPIES = "expert_parallel", "expert_data"
-
-
-def stacked(model: nn.Module) -> dict[nn.Module, str]:
-    """What is many copies of one module (`blueprint.ops.stack`), and its name."""
-    return {module: name for name, module in model.named_modules() if hasattr(module, "stacked")}
 
 
 def share_out(model: nn.Module, mesh: DeviceMesh) -> None:

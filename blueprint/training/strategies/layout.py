@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -14,17 +14,15 @@ from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard
 
-from blueprint.model.layers import blocks_of, kind_of
-from blueprint.ops import Shards, shards_of
+from blueprint.model.dividing import SUBLAYERS, regions, stacked, units
+from blueprint.model.layers import kind_of
+from blueprint.ops import shards_of
 from blueprint.training.error import TrainError
-from blueprint.training.strategies.experts import COPIES, EXPERTS, share_out, stacked
+from blueprint.training.strategies.experts import COPIES, EXPERTS, share_out
 from blueprint.training.strategies.region import TENSOR, Read, divide
 
 #: The dimension of the mesh that shares batches, by Lightning's name.
 DATA = "data_parallel"
-
-#: What of a block is called as a whole, by its kind.
-_CALLED = ("attention", "feed_forward")
 
 
 def lay_out(model: nn.Module, mesh: DeviceMesh, experts: int = 1) -> None:
@@ -48,22 +46,6 @@ def lay_out(model: nn.Module, mesh: DeviceMesh, experts: int = 1) -> None:
     shard(model, data, numbers, copies)
 
 
-def regions(model: nn.Module, n: int) -> dict[nn.Module, Shards]:
-    """The parts of a model that can run as n pieces, and how."""
-    found: dict[nn.Module, Shards] = {}
-    alone, taken = _alone(model), set[int]()
-    for module in model.modules():
-        shards = None if id(module) in taken else shards_of(module)
-        if shards is None or shards.pieces % n:
-            continue
-        known = dict(module.named_parameters(remove_duplicate=False))
-        # What others read besides must be whole for them.
-        if alone(module, [known[name] for name in (*shards.axes, *shards.once)]):
-            found[module] = shards
-            taken |= {id(each) for each in module.modules()}
-    return found
-
-
 def left_whole(model: nn.Module, n: int) -> list[str]:
     """The sublayers that do not run as n pieces, and into how many they would be cut, in words for each kind.
 
@@ -75,7 +57,7 @@ def left_whole(model: nn.Module, n: int) -> list[str]:
     left: dict[str, set[int]] = {}
     for module in model.modules():
         kind = kind_of(module)
-        if kind in _CALLED and id(module) not in seen:
+        if kind in SUBLAYERS and id(module) not in seen:
             seen |= {id(inner) for inner in module.modules()}
             if module not in found:
                 shards = shards_of(module)
@@ -176,17 +158,6 @@ def shard(
     fully_shard(model, mesh=mesh, ignored_params=but, **options)
 
 
-def units(model: nn.Module) -> Iterator[nn.Module]:
-    """What is gathered by itself: every block, or its sublayers where it shares a parameter with other parts."""
-    alone = _alone(model)
-    for _, block in blocks_of(model):
-        if alone(block, block.parameters()):
-            yield block
-        else:
-            called = (part for part in block.children() if kind_of(part) in _CALLED)
-            yield from (part for part in called if alone(part, part.parameters()))
-
-
 @contextmanager
 def read_outside(model: nn.Module) -> Iterator[None]:
     """What a model has outside its blocks, to be read by others than its forward."""
@@ -203,22 +174,6 @@ def resharded(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, FSDPModule):
             module.reshard()
-
-
-def _alone(model: nn.Module) -> Callable[[nn.Module, Iterable[nn.Parameter]], bool]:
-    """Tells whether some parameters of a module are nobody else's, by all the names that a model has for them."""
-    paths: dict[int, list[str]] = {}
-    for path, module in model.named_modules(remove_duplicate=False):
-        paths.setdefault(id(module), []).append(f"{path}.")
-    names: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        names.setdefault(id(parameter), []).append(name)
-
-    def alone(module: nn.Module, parameters: Iterable[nn.Parameter]) -> bool:
-        own = tuple(paths[id(module)])
-        return all(name.startswith(own) for parameter in parameters for name in names[id(parameter)])
-
-    return alone
 
 
 def _again(mesh: DeviceMesh) -> DeviceMesh:

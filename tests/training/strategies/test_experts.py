@@ -10,11 +10,11 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.multiprocessing import spawn
 
+from blueprint.model.dividing import stacked
 from blueprint.ops import shared_by
 from blueprint.training import metrics
 from blueprint.training.error import TrainError
 from blueprint.training.strategies.collective import summed
-from blueprint.training.strategies.experts import stacked
 from blueprint.training.strategies.layout import lay_out
 from tests.training.strategies.test_exchange import SAID, ids, loss_of, model_of
 from tests.training.strategies.together import together

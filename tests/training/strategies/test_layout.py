@@ -15,10 +15,11 @@ from torch.multiprocessing.spawn import spawn
 
 import blueprint as bp
 from blueprint.model.build import build_plan
+from blueprint.model.dividing import regions, units
 from blueprint.model.inputs import sample_inputs
 from blueprint.ops import whole, with_losses
 from blueprint.training.error import TrainError
-from blueprint.training.strategies.layout import lay_out, left_whole, regions, units
+from blueprint.training.strategies.layout import lay_out, left_whole
 from tests.conftest import ROOT
 
 PAPERS = sorted((ROOT / "specs" / "papers").glob("*.yaml"))
