@@ -99,7 +99,21 @@ def test_every_misspelt_key_is_refused(path: Path) -> None:
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_misspelt_type_and_wrong_kind_of_value_is_refused(path: Path) -> None:
     spec = value(path.read_text())
-    free = ("name", "description", "path", "prompt", "from", "extends", "plugins", "pattern", "teacher", "pad", "eos")
+    free = (
+        "name",
+        "description",
+        "path",
+        "prompt",
+        "from",
+        "extends",
+        "plugins",
+        "pattern",
+        "teacher",
+        "pad",
+        "template",
+        "text",
+        "label",
+    )
     for where in maps(spec):
         for key, said in at(spec, where).items():
             if isinstance(said, dict | list) or key in free or "${" in str(said):
