@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from blueprint.component import Component, Section
 from blueprint.diagnosis import Problem
-from blueprint.registry import member, names
+from blueprint.registry import member
 from blueprint.schema.json_leaf import EXPRESSION, INTERPOLATION, leaf
 from blueprint.schema.shape import Shape, fields
 from blueprint.schema.spec import Spec
@@ -32,10 +32,13 @@ class Lot(Protocol):
     def chance(self, of: float) -> bool:
         """True so often."""
 
+    def names(self, kind: str) -> Sequence[str]:
+        """The members of a kind that may be drawn."""
+
 
 def drawn(lot: Lot) -> dict[str, Any]:
     """A spec as plain values: small, of any type of model, most often a valid one; what it names is there."""
-    said = tiny("model", lot.among(names("model")))
+    said = tiny("model", lot.among(lot.names("model")))
     model = said["model"]
     _change(lot, member("model", model["type"]), model, 0.12)
     for key, shape in fields(Spec).items():
@@ -95,7 +98,7 @@ def _value(lot: Lot, shape: Shape, often: float) -> Any:
 
 
 def _member(lot: Lot, shape: Shape, often: float) -> Any:
-    name = lot.among(names(shape.kind))
+    name = lot.among(lot.names(shape.kind))
     cls = member(shape.kind, name)
     node = {"type": name, **_copy(lot.among(cls.examples()))}
     _change(lot, cls, node, often / 2)

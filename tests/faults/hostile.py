@@ -169,7 +169,7 @@ CASES: dict[str, Case] = {
     "deep flow": Case(text("model: " + "[" * DEEP + "]" * DEEP), "deep"),
     "deep flow maps": Case(text("{a: " * DEEP + "}" * DEEP), "deep"),
     "deep blocks": Case(text("\n".join(" " * n + "a:" for n in range(2000))), "deep"),
-    "200 MB": Case(large, "larger"),
+    "200 MB": Case(large, "at most 10 MB"),
     "python object": Case(text(f"model: !!python/object/apply:os.system ['touch {MARK}']\n"), "tag"),
     "python name": Case(text("model: !!python/name:os.system\n"), "tag"),
     "unknown tag": Case(text("model: !ours {type: decoder}\n"), "tag"),

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import os
+import json
 import subprocess
 import sys
 import tempfile
-import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,24 +32,26 @@ class Ended:
     bytes: int
 
 
+#: Starts a command and tells how it ended, as a process that is small itself: what a large one holds is counted with
+#: those that it starts.
+WATCH = """
+import json, resource, subprocess, sys
+try:
+    said = subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=-1, stderr=subprocess.STDOUT, timeout=120)
+except subprocess.TimeoutExpired:
+    sys.exit("it waits for ever")
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+told = said.stdout.decode(errors="replace"), used.ru_utime + used.ru_stime, used.ru_maxrss * 1024
+print(json.dumps([said.returncode, *told]))
+"""
+
+
 def ended(command: list[str], folder: Path) -> Ended:
     """Run a command, and measure what it took: computing alone, as other processes may be busy."""
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
-        until = time.monotonic() + 120
-        while True:
-            number, status, usage = os.wait4(process.pid, os.WNOHANG)
-            if number:
-                break
-            if time.monotonic() > until:
-                process.kill()
-                os.wait4(process.pid, 0)
-                pytest.fail("it waits for ever")
-            time.sleep(0.01)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        seconds = usage.ru_utime + usage.ru_stime
-        return Ended(process.returncode, said.read(), seconds, usage.ru_maxrss * 1024)
+    watch = [sys.executable, "-c", WATCH, *command]
+    found = subprocess.run(watch, cwd=folder, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    return Ended(*json.loads(found.stdout))
 
 
 @cache

@@ -270,7 +270,7 @@ model:
         ("encoder:", "encodr:", 8, "did you mean `encoder`"),
         ("{layers: 3}", "{layerz: 3}", 8, "did you mean `layers`"),
         ("{layers: 3}", "{d_model: 16}", 8, "unknown key of `encoder_side`"),
-        ("{layers: 3}", "{layers: three}", 8, "expected a positive whole number"),
+        ("{layers: 3}", "{layers: three}", 8, "expected a whole number greater than 0"),
         ("{layers: 3}", "{block: {cross_attention: {bias: true}}}", 8, "no memory here"),
         ("{layers: 3}", "{embedding: {width: 16}}", 1, "cannot share one table"),
         ("{bias: true}", "{bais: true}", 9, "did you mean `bias`"),

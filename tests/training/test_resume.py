@@ -133,7 +133,8 @@ def test_a_finished_run_goes_on_as_if_it_had_been_longer(make_spec: MakeSpec, tm
     # The shorter run ended with a validation of its own.
     table = tmp_path / "two" / "metrics.csv"
     lines = [line.split(",") for line in table.read_text().splitlines()]
-    lines[3][6:8] = ["", ""]
+    for name in ("validation_loss", "validation_bits_per_byte"):
+        lines[3][lines[0].index(name)] = ""
     table.write_text("".join(",".join(line) + "\n" for line in lines))
     assert_same_run(tmp_path / "whole", seen, tmp_path / "two", again)
 

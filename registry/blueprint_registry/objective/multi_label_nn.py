@@ -43,7 +43,7 @@ class MultiLabelObjective(LabelsObjective):
 
         if self.count is None:
             return {}
-        told: dict[str, Any] = {"num_labels": self.classes, "validate_args": False}
+        told: dict[str, Any] = {"num_labels": self.count, "validate_args": False}
         return {
             "micro_f1": MultilabelF1Score(average="micro", **told),
             "macro_f1": MultilabelF1Score(average="macro", **told),

@@ -103,13 +103,13 @@ def test_duplicates_but_for_signs_are_found_and_texts_of_signs_alone_are_not_all
 def test_an_input_is_left_once_whatever_is_to_be_said_of_it() -> None:
     pairs = [document("Open", "Öffnen"), document("Open", "Offen"), document("Offen", "Öffnen")]
     whole, inputs = (
-        [not isinstance(each, Dropped) for each in ExactDuplicates(compare=compare).over(pairs)]
+        [not isinstance(each, Dropped) for each in compared(ExactDuplicates(compare=compare), pairs)]
         for compare in ("whole", "input")
     )
     assert whole == [True, True, True]
     assert inputs == [True, False, True]
     labelled = [document("good", label="1"), document("good", label="0")]
-    found = list(ExactDuplicates(compare="input").over(labelled))
+    found = compared(ExactDuplicates(compare="input"), labelled)
     assert isinstance(found[1], Dropped)
 
 
