@@ -17,19 +17,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from blueprint.component import Component, Site
-from blueprint.learning_kinds import (
-    DataSource,
-    Document,
-    Dropped,
-    Objective,
-    Optimizer,
-    Schedule,
-    Stage,
-    TextScore,
-    Tokenizer,
-    WeightGroup,
-    of_part,
-)
+from blueprint.data_kinds import DataSource, Document, Dropped, Stage, TextScore, Tokenizer
+from blueprint.learning_kinds import Objective, Optimizer, Schedule, WeightGroup, of_part
 
 if TYPE_CHECKING:
     from blueprint.choice import Choice

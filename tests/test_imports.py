@@ -20,7 +20,7 @@ ORDER = [
     {"tree", "files", "visible", "choice", "unknown"},
     {"diagnosis", "arithmetic"},
     {"formula"},
-    {"rules", "site", "section", "component", "kinds", "learning_kinds", "registry", "describe"},
+    {"rules", "site", "section", "component", "kinds", "data_kinds", "learning_kinds", "registry", "describe"},
     {"schema"},
     {"load"},
     {"plan"},
@@ -45,6 +45,7 @@ TORCH_FREE = {
     "site",
     "component",
     "kinds",
+    "data_kinds",
     "learning_kinds",
     "registry",
 } | {
