@@ -6,7 +6,6 @@ A new kind is one class here, by the name that sources and objectives call it. N
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -15,8 +14,8 @@ import numpy as np
 from blueprint.kinds import Document
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
-from blueprint.training.data.captions import Captions
-from blueprint.training.data.encoder import Classes, Content, Encoder, Labelled, Pairs, Pixels, Scored, Whole, joined
+from blueprint.training.data.encoder import Classes, Content, Encoder, Labelled, Pairs, Scored, Whole, joined
+from blueprint.training.data.images import Captions, Pixels
 from blueprint.training.data.labels import (
     MultiLabelled,
     MultiLabelledRows,
@@ -28,64 +27,7 @@ from blueprint.training.data.labels import (
 from blueprint.training.data.packing import PACKINGS, Arrays, Packing
 from blueprint.training.data.rows import CaptionRows, ImageRows, LabelledRows, PairRows, ScoredRows
 from blueprint.training.error import TrainError
-
-
-@dataclass(frozen=True)
-class Form:
-    """One kind of samples of a spec; subclasses say how its documents are kept, encoded and cut."""
-
-    spec: Spec
-    data: Data
-    #: The names of the labels in the order of their numbers, where other data has said them; None asks the source.
-    labels: tuple[str, ...] | None = None
-
-    #: Whether samples are of text, so that a tokenizer is needed.
-    tokenized: ClassVar[bool] = True
-    #: Whether they are cut from running text.
-    running: ClassVar[bool] = False
-    #: What a loss is a mean over.
-    unit: ClassVar[str] = "token"
-
-    @property
-    def tokenizer(self) -> Any:
-        """The spec's tokenizer."""
-        return self.spec.tokenizer
-
-    @property
-    def length(self) -> int:
-        """Tokens in a sample."""
-        found: int = self.data.length or self.spec.model.longest  # type: ignore[assignment]
-        return found
-
-    @property
-    def pad_id(self) -> int | None:
-        """The tokenizer's id for padding, if it has one."""
-        found: int | None = self.tokenizer.pad_id
-        return found
-
-    def content(self, said: Any) -> Content:
-        """What a document's content is kept as."""
-        return joined(said)
-
-    def document(self, name: str, said: Any) -> Document:
-        """What a source gives as stages take it."""
-        return Document(name, (said,) if isinstance(said, str) else tuple(said))
-
-    def said(self, document: Document) -> Any:
-        """A document of stages as a source would give it."""
-        return document.texts if len(document.texts) > 1 else document.texts[0]
-
-    def encoder(self) -> Encoder:
-        """How that becomes ids. Raises `TrainError` where the model cannot answer as the data asks."""
-        raise TypeError(f"{type(self).__name__} says nothing of this")
-
-    def packing(self) -> Packing:
-        """How ids become samples."""
-        raise TypeError(f"{type(self).__name__} says nothing of this")
-
-    def references(self) -> Arrays:
-        """What the data says of its labels at large, arrays by name; nothing, unless the form says otherwise."""
-        return {}
+from blueprint.training.form import Beside, Classified, Form
 
 
 class TextForm(Form):
@@ -123,43 +65,7 @@ class PairForm(Form):
         return PairRows(self.length, self.data.target_length or self.length, pad_id=self.pad_id, **cut)
 
 
-class _Classified(Form):
-    """Samples with a label each."""
-
-    unit: ClassVar[str] = "sample"
-
-    @property
-    def outputs(self) -> int | None:
-        """How many classes the model's head tells apart, where it does."""
-        found: int | None = self.spec.model.site().extra.get("classes")
-        return found
-
-    @cached_property
-    def classes(self) -> Classes:
-        """The labels; raises `TrainError` where their number does not fit the head and the objective."""
-        names = list(self.labels or self.data.source.classes(read=True) or [])
-        most = self.outputs
-        objective = self.spec.objective
-        fault = None if objective is None or most is None else objective.fits_labels(len(names), most)
-        if fault is not None:
-            shown = ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-            raise TrainError(f"{fault.message}; they are {shown}" + (f"\n  = fix: {fault.fix}" if fault.fix else ""))
-        return Classes(names)
-
-
-class _Beside(Form):
-    """Texts that have something beside them which stages leave alone."""
-
-    def document(self, name: str, said: Any) -> Document:
-        """A label or a number is beside the text."""
-        return Document(name, (said[0],), said[1])
-
-    def said(self, document: Document) -> Any:
-        """The text and what is beside it."""
-        return document.texts[0], document.label
-
-
-class LabelledForm(_Classified, _Beside):
+class LabelledForm(Classified, Beside):
     """Texts with a label each."""
 
     def encoder(self) -> Encoder:
@@ -171,7 +77,7 @@ class LabelledForm(_Classified, _Beside):
         return LabelledRows(self.length, self.pad_id)
 
 
-class MultiLabelledForm(_Classified):
+class MultiLabelledForm(Classified):
     """Texts with any number of labels each."""
 
     def content(self, said: Any) -> Content:
@@ -196,7 +102,7 @@ class MultiLabelledForm(_Classified):
         return MultiLabelledRows(self.length, len(self.classes.names) if outputs is None else outputs, self.pad_id)
 
 
-class TaggedForm(_Classified):
+class TaggedForm(Classified):
     """Words with a label each."""
 
     unit: ClassVar[str] = "word"
@@ -223,7 +129,7 @@ class TaggedForm(_Classified):
         return TaggedRows(self.length, pad_id=self.pad_id, **cut)
 
 
-class ScoredForm(_Beside):
+class ScoredForm(Beside):
     """Texts with a number each."""
 
     unit: ClassVar[str] = "sample"
@@ -237,7 +143,7 @@ class ScoredForm(_Beside):
         return ScoredRows(self.length, self.pad_id)
 
 
-class ImageForm(_Classified):
+class ImageForm(Classified):
     """Images with a label each."""
 
     tokenized: ClassVar[bool] = False

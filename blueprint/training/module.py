@@ -14,22 +14,19 @@ from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from blueprint.model.build import build_plan
 from blueprint.model.initialise import name_seed
-from blueprint.model.layers import blocks_of
-from blueprint.model.recompute import recompute
-from blueprint.model.weights import freeze, trained
+from blueprint.model.weights import trained
 from blueprint.ops import its_own_way
 from blueprint.plan import Plan, plan
 from blueprint.schema.spec import Spec
-from blueprint.training.asked import Asked, ask
+from blueprint.training.asked import Asked
 from blueprint.training.average import Average
 from blueprint.training.checkpoint import AVERAGED
 from blueprint.training.counts import processed
 from blueprint.training.error import NonFinite, TrainError
-from blueprint.training.float8 import multiply_in_float8
 from blueprint.training.folder import plain_spec
 from blueprint.training.kept import texts
+from blueprint.training.learner import learner
 from blueprint.training.scaling import LEAST, scaling, uncount
 from blueprint.training.scores import score, scores
 from blueprint.training.strategies.clip import clip, norm_of
@@ -95,26 +92,8 @@ class BlueprintModule(pl.LightningModule):
         """Build the model, seeded by the spec, and lay it over the strategy's devices once they are known; calling it
         again changes nothing."""
         if self.model is None:
-            # Weights are drawn in float32 under every precision, and lowered afterwards.
-            wanted = torch.get_default_dtype()
-            torch.set_default_dtype(torch.float32)
-            try:
-                self.model = build_plan(self.plan, seed=self.spec.seed)
-                self.asked = ask(self.spec)
-            finally:
-                torch.set_default_dtype(wanted)
-            self.model.spec = self.spec  # type: ignore[assignment]
-            self.model.to(wanted)
-            freeze(self.model, self.spec)
-            recipe = None if self.spec.precision is None else self.spec.precision.float8
-            if recipe is not None:
-                self.float8 = multiply_in_float8(self.model, recipe)
-            recompute(self.model, self.spec.recompute)
-            # In place, block by block: names stay as they are, and equal blocks are compiled once.
-            for _, block in blocks_of(self.model) if self.spec.compile else ():
-                block.compile()
-            # What is wrong with the optimizer's groups shows now.
-            trained(self.model, self.spec)
+            made = learner(self.spec, self.plan)
+            self.model, self.asked, self.float8 = made.model, made.asked, made.float8
             self.average = None if self.spec.ema is None else Average(self.spec.ema, self.model)
             if self.asked is not None:
                 self.objective.meet(self.asked.models)

@@ -7,7 +7,6 @@ decides its split is the input alone, so that nothing that is held out was ever 
 from __future__ import annotations
 
 import json
-import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -233,43 +232,6 @@ class Scored:
         return behind(before, wholes(self.tokenizer, texts))
 
 
-@dataclass(frozen=True)
-class Pixels:
-    """The encoder of labelled images of one shape (channels, height, width): the label's number, then every value."""
-
-    shape: tuple[int, int, int]
-    classes: Classes
-    divisible = False
-    eos_id = None
-
-    @property
-    def vocab_size(self) -> int:
-        """The 256 values of a byte, or as many as there are labels."""
-        return max(256, len(self.classes.names))
-
-    @property
-    def fingerprint(self) -> str:
-        """The shape, and the labels in their order."""
-        return f"images {self.shape} {json.dumps(self.classes.names)}"
-
-    def dealt_by(self, data: bytes) -> bytes:
-        """The pixels."""
-        return split(data)[0]
-
-    def texts(self, data: bytes) -> list[str]:
-        """None."""
-        return []
-
-    def ids(self, documents: Sequence[bytes]) -> list[NDArray[Any]]:
-        """The label's number and the values of all pixels; raises `DataError` for another size."""
-        return [self._values(data) for data in documents]
-
-    def _values(self, data: bytes) -> NDArray[Any]:
-        pixels, label = split(data)
-        values = pixel_values(pixels, self.shape)
-        return np.concatenate([[self.classes.number(label.decode())], values]).astype(np.int64)
-
-
 def wholes(tokenizer: Any, texts: list[str]) -> list[NDArray[Any]]:
     """The ids of texts that are documents: within the tokenizer's template, where it has one."""
     return _many(tokenizer, "document" if hasattr(tokenizer, "document") else "encode", texts)
@@ -290,13 +252,6 @@ def columns(documents: Sequence[bytes]) -> tuple[list[str], list[str]]:
 def behind(before: list[list[int]], found: list[NDArray[Any]]) -> list[NDArray[Any]]:
     """The ids of each, behind numbers of its own."""
     return [np.concatenate([first, ids]).astype(np.int64) for first, ids in zip(before, found, strict=True)]
-
-
-def pixel_values(pixels: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """The values of an image's pixels; raises `DataError` for another size."""
-    if len(pixels) != math.prod(shape):
-        raise DataError(f"an image has {len(pixels)} values, and not the {math.prod(shape)} of {shape}")
-    return np.frombuffer(pixels, dtype=np.uint8)
 
 
 def joined(content: tuple[str | bytes, str]) -> bytes:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from blueprint.training.data.dataset import Samples
-from blueprint.training.data.encoder import Classes, Labelled, Pairs, Pixels, joined, split
+from blueprint.training.data.encoder import Classes, Labelled, Pairs, joined, split
 from blueprint.training.data.error import DataError
+from blueprint.training.data.images import Pixels
 from blueprint.training.data.rows import ImageRows, LabelledRows, PairRows
 from blueprint.training.data.store import Tokens
 

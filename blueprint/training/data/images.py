@@ -1,8 +1,9 @@
-"""The encoder of images with texts."""
+"""Encoders of images: with a label, or with texts."""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from blueprint.training.data.encoder import Classes, Tokenizer, pixel_values, split, wholes
+from blueprint.training.data.encoder import Classes, Tokenizer, split, wholes
+from blueprint.training.data.error import DataError
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The encoder of labelled images of one shape (channels, height, width): the label's number, then every value."""
+
+    shape: tuple[int, int, int]
+    classes: Classes
+    divisible = False
+    eos_id = None
+
+    @property
+    def vocab_size(self) -> int:
+        """The 256 values of a byte, or as many as there are labels."""
+        return max(256, len(self.classes.names))
+
+    @property
+    def fingerprint(self) -> str:
+        """The shape, and the labels in their order."""
+        return f"images {self.shape} {json.dumps(self.classes.names)}"
+
+    def dealt_by(self, data: bytes) -> bytes:
+        """The pixels."""
+        return split(data)[0]
+
+    def texts(self, data: bytes) -> list[str]:
+        """None."""
+        return []
+
+    def ids(self, documents: Sequence[bytes]) -> list[NDArray[Any]]:
+        """The label's number and the values of all pixels; raises `DataError` for another size."""
+        return [self._values(data) for data in documents]
+
+    def _values(self, data: bytes) -> NDArray[Any]:
+        pixels, label = split(data)
+        values = pixel_values(pixels, self.shape)
+        return np.concatenate([[self.classes.number(label.decode())], values]).astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -62,3 +101,10 @@ class Captions:
         """The ids of a text, its end with them."""
         end = self.tokenizer.eos_id
         return np.concatenate([wholes(self.tokenizer, [text])[0], [] if end is None else [end]]).astype(np.int64)
+
+
+def pixel_values(pixels: bytes, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """The values of an image's pixels; raises `DataError` for another size."""
+    if len(pixels) != math.prod(shape):
+        raise DataError(f"an image has {len(pixels)} values, and not the {math.prod(shape)} of {shape}")
+    return np.frombuffer(pixels, dtype=np.uint8)
