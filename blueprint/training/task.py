@@ -16,7 +16,6 @@ from blueprint.training.data import DataError
 from blueprint.training.data.answers import Answers
 from blueprint.training.data.build import build
 from blueprint.training.data.dataset import Samples
-from blueprint.training.data.encoder import Content
 from blueprint.training.data.learn import learn
 from blueprint.training.data.loader import batches_per_epoch
 from blueprint.training.data.packing import Packing
@@ -27,9 +26,6 @@ from blueprint.training.documents import Documents, Fingerprinted, Staged
 from blueprint.training.error import TrainError
 from blueprint.training.form import Form
 from blueprint.training.forms import FORMS, form_of
-
-#: Of a document its name, its content, its group, and whether it is only learned from.
-Read = tuple[str, Content, str | None, bool]
 
 
 @dataclass(frozen=True)
