@@ -377,7 +377,7 @@ def all_keys() -> set[str]:
     return set(keys(Spec)) | {
         f"{kind}.{name}.{key}"
         for kind in ("objective", "optimizer", "schedule", "source", "stage", "text_score", "tokenizer")
-        for kind in ("objective", "optimizer", "schedule", "source", "stage", "strategy", "tokenizer")
+        for kind in ("objective", "optimizer", "schedule", "source", "stage", "strategy", "text_score", "tokenizer")
         for name in shipped(kind)
         for key in fields(member(kind, name))
     }
