@@ -376,7 +376,6 @@ def all_keys() -> set[str]:
     """Every key of a spec but those below `model`; of components by kind and name."""
     return set(keys(Spec)) | {
         f"{kind}.{name}.{key}"
-        for kind in ("objective", "optimizer", "schedule", "source", "stage", "text_score", "tokenizer")
         for kind in ("objective", "optimizer", "schedule", "source", "stage", "strategy", "text_score", "tokenizer")
         for name in shipped(kind)
         for key in fields(member(kind, name))
