@@ -90,7 +90,7 @@ def build(
                 splits = _written(aside, deal, encoder, found, report)
                 index = settings | {"key": key, "dtype": id_type(encoder.vocab_size).name, "splits": splits}
                 files.write_atomic(aside / "index.json", json.dumps(index, indent=1))
-                _journal(aside).path.unlink(missing_ok=True)
+                _journal(aside).remove()
                 os.rename(aside, folder)
             except ChangedError:
                 shutil.rmtree(aside, ignore_errors=True)

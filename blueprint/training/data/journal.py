@@ -45,6 +45,11 @@ class Journal:
         files.write_atomic(self.path, json.dumps(said))
         self._last = time.monotonic()
 
+    def remove(self) -> None:
+        """Leave nothing of it, nor of one that was being written when its writer was killed."""
+        for path in (self.path, *self.path.parent.glob(f".*.{self.path.name}")):
+            path.unlink(missing_ok=True)
+
 
 def opened(path: Path, size: int) -> BinaryIO:
     """A file to be gone on with after its first `size` bytes, the rest cut off; raises OSError where it has fewer."""
