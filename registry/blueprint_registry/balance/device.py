@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING
 
 from pydantic import PositiveFloat
 
 from blueprint.component import Site, register
-from blueprint.kinds import Balance
+from blueprint_registry.balance._grouped import Grouped
 
 if TYPE_CHECKING:
     from blueprint_registry.balance.device_nn import DeviceBalance
 
 
 @register("device")
-class Device(Balance):
+class Device(Grouped):
     """A loss of weight · Σ f′_d P′_d over the router's D groups, each of which stands for a device, with f′_d the mean
     of its experts' fᵢ, which is D times the share of all choices that fell on them, and P′_d the sum of their mean
     probabilities: 1 · weight where all are even (DeepSeek-V2, 2024, eq. 15–17, whose α₂ is the weight).
     """
 
-    beside: ClassVar[dict[str, Any]] = {
-        "model.block.feed_forward.router": {"type": "top_k", "groups": {"count": 2, "keep": 1}}
-    }
-
     weight: PositiveFloat = 0.05
     """What the loss counts for beside the objective."""
-    over: Literal["sequence", "batch"] = "batch"
-    """What shares and means are taken over: every `sequence` by itself, the mean of their losses being taken, or the
-    `batch`."""
-
-    @classmethod
-    def examples(cls) -> list[dict[str, Any]]:
-        """Over both."""
-        return [{}, {"over": "sequence", "weight": 0.5}]
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """Probabilities, and groups."""
-        return frozenset({"probability", "groups"})
 
     def build(self, at: Site) -> DeviceBalance:
         """The module."""
