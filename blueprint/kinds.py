@@ -233,7 +233,8 @@ class Pool(Component, kind="pool"):
 
 class Contrast(Component, kind="contrast"):
     """How the vectors of two towers are compared. Module: `(image_ID or None, text_JD or None) -> (logits_IJ or None,
-    vectors)`, the vectors by side; the site's `extra` holds the width of each side's."""
+    vectors)`, the vectors by side; `compare(image_IP, text_JP)` gives the logits (I, J) of such vectors, from whatever
+    batches; the site's `extra` holds the width of each side's."""
 
 
 class Head(Component, kind="head"):

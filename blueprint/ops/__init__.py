@@ -3,7 +3,7 @@
 from blueprint.ops.attend import attend
 from blueprint.ops.cross_entropy import cross_entropy
 from blueprint.ops.dispatch import dispatch
-from blueprint.ops.everyone import everyone, shared_by
+from blueprint.ops.everyone import everyone, of_everyone, shared_by
 from blueprint.ops.flow import Flow
 from blueprint.ops.grouped import GroupedLinear, Groups
 from blueprint.ops.keys import Keys
@@ -48,6 +48,7 @@ __all__ = [
     "is_spread",
     "its_own_way",
     "merge_terms",
+    "of_everyone",
     "own",
     "parameter_groups",
     "piece_of",

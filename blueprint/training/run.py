@@ -16,7 +16,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from blueprint import files
 from blueprint.diagnosis import SpecError
 from blueprint.inference.prompt import known_start
-from blueprint.ops import shared_by
 from blueprint.plan import placed
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as checkpoints
@@ -198,7 +197,7 @@ class _Training:
     def _fit(self, trainer: pl.Trainer, newest: Path | None) -> None:
         data = BlueprintData(self.spec, text=self.text)
         try:
-            with quiet(), products(self.spec), shared_by(self.module.sharing.sum_of_batch):
+            with quiet(), products(self.spec), self.module.sharing.told():
                 trainer.fit(self.module, datamodule=data, ckpt_path=newest, weights_only=True)
         finally:
             self.step = max(self.step, trainer.global_step)

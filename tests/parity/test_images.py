@@ -207,7 +207,9 @@ def test_the_loss_of_images_with_texts(name: str) -> None:
     ids = torch.randint(3, 97, (5, 12), generator=torch.Generator().manual_seed(1))
     out = theirs(input_ids=ids, pixel_values=pixels(5), return_loss=True)
     objective = Objective.of({"type": "image_text", "loss": "softmax" if name == "CLIP" else "sigmoid"})
-    found = objective.build(Site(d_model=8, width=8)).total(out.logits_per_image) / 5
+    found = (
+        objective.build(Site(d_model=8, width=8)).total(out.logits_per_image, out.logits_per_text, torch.arange(5)) / 5
+    )
     torch.testing.assert_close(found, out.loss, atol=1e-6, rtol=1e-6)
 
 

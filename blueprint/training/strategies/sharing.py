@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import lightning.pytorch as pl
 from torch import Tensor
 
-from blueprint.training.strategies.collective import summed
+from blueprint.ops import shared_by
+from blueprint.training.strategies.collective import rows, summed
 from blueprint.training.strategies.layout import DATA
 from blueprint.training.strategies.parallel import replicas
 
@@ -41,6 +43,15 @@ class Sharing:
     def sum_of_batch(self, x: Tensor) -> Tensor:
         """A tensor summed over the processes that share a batch, with its gradient."""
         return x if replicas(self._module.trainer)[0] == 1 else summed(x, self.group)
+
+    def rows_of_batch(self, x_NX: Tensor) -> tuple[Tensor, slice]:
+        """A row for each sample, with those of all processes that share the batch, and the place of its own."""
+        alone = replicas(self._module.trainer)[0] == 1
+        return (x_NX, slice(0, len(x_NX))) if alone else rows(x_NX, self.group)
+
+    def told(self) -> AbstractContextManager[None]:
+        """Inside, what computes learns of the other processes' batches."""
+        return shared_by(self.sum_of_batch, self.rows_of_batch)
 
     def everyone(self, x: Tensor) -> Tensor:
         """The same without."""

@@ -1,4 +1,5 @@
-"""The cosine of two vectors, scaled. Shapes: `I` images, `J` texts, `N` either, `D` width of the vectors given."""
+"""The cosine of two vectors, scaled. Shapes: `I` images, `J` texts, `N` either, `D` width of the vectors
+given, `P` of those compared."""
 
 from __future__ import annotations
 
@@ -37,8 +38,12 @@ class CosineContrast(nn.Module):
         vectors = {name: self._unit(layer, x_ND) for name, (layer, x_ND) in sides.items() if x_ND is not None}
         if len(vectors) < len(sides):
             return None, vectors
-        logits_IJ = vectors["image"] @ vectors["text"].mT * self.scale.exp()
-        return (logits_IJ if self.bias is None else logits_IJ + self.bias), vectors
+        return self.compare(vectors["image"], vectors["text"]), vectors
+
+    def compare(self, image_IP: Tensor, text_JP: Tensor) -> Tensor:
+        """Logits (I, J) of vectors that were given, these and others."""
+        logits_IJ = image_IP @ text_JP.mT * self.scale.exp()
+        return logits_IJ if self.bias is None else logits_IJ + self.bias
 
     @staticmethod
     def _unit(layer: nn.Module | None, x_ND: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ class Contrastive(Objective):
     al., 2018, eq. 4; unsupervised SimCSE: Gao et al., 2021, eq. 4).
 
     The two views differ by what dropout leaves out, so the model needs some. Held-out views are the same, and the loss
-    there tells how far texts lie apart. Other texts are those of the batch in the same process. Losses of the model's
-    parts act in training alone.
+    there tells how far texts lie apart. Other texts are those of the whole batch, however many processes share it.
+    Losses of the model's parts act in training alone.
     """
 
     traits: ClassVar[frozenset[str]] = frozenset({"pooled"})

@@ -1,15 +1,16 @@
-"""Two views of each text. Shapes: `B` batch, `N` texts that count, `D` width of a vector."""
+"""Two views of each text. Shapes: `B` batch, `N` texts that count, `M` those of all processes that share the batch,
+`D` width of a vector.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueprint.ops import with_losses
+from blueprint.ops import of_everyone, with_losses
 
 if TYPE_CHECKING:
     from blueprint_registry.objective.contrastive import Contrastive
@@ -35,10 +36,11 @@ class ContrastiveObjective:
         out = model(**given)
         # Without dropout the second view is the first.
         again = model(**given) if model.training else out
-        a_ND, b_ND = (F.normalize(each.logits.float()[counted_B], dim=-1) for each in (out, again))
-        logits_NN = a_ND @ b_ND.T / self.said.temperature
-        right_N = torch.arange(len(logits_NN), device=logits_NN.device)
-        total = F.cross_entropy(logits_NN, right_N, reduction="sum")
+        a_BD, b_BD = (F.normalize(each.logits.float(), dim=-1) for each in (out, again))
+        (all_MD, own), (counted_M, _) = of_everyone(b_BD), of_everyone(counted_B)
+        logits_NM = a_BD[counted_B] @ all_MD[counted_M].T / self.said.temperature
+        right_N = (counted_M.cumsum(0) - 1)[own][counted_B]
+        total = F.cross_entropy(logits_NM, right_N, reduction="sum")
         loss = total / counted_B.sum().clamp_min(1)
         terms = {name: value.detach() for name, value in out.terms.items()}
         metrics = terms | {"loss": loss.detach(), "tokens": counted_B.sum()}

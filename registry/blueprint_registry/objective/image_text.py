@@ -18,8 +18,8 @@ class ImageText(Objective):
     Held-out pairs are scored by the share of images whose text is found among those of the batch (`image_to_text`; one
     that reads the same counts as well), and of texts whose image is (`text_to_image`); where the data has texts of its
     classes, also by the share of images told apart by these alone, the vectors of a class's texts averaged
-    (`zero_shot`; §3.1.4). Other texts and images are those of the batch in the same process. Losses of the model's
-    parts act in training alone.
+    (`zero_shot`; §3.1.4). Other texts and images are those of the whole batch, however many processes share
+    it. Losses of the model's parts act in training alone.
     """
 
     traits: ClassVar[frozenset[str]] = frozenset({"pooled", "compares"})

@@ -1,4 +1,5 @@
-"""Texts that go with images. Shapes: `B` batch, `N` pairs that count, `C` classes, `K` texts of each, `R` texts that
+"""Texts that go with images. Shapes: `B` batch, `N` pairs that count, `M` those
+of all processes that share the batch, `C` classes, `K` texts of each, `R` texts that
 are read at once, `T` tokens, `P` width of a vector.
 """
 
@@ -11,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueprint.ops import with_losses
+from blueprint.ops import of_everyone, with_losses
 
 if TYPE_CHECKING:
     from blueprint_registry.objective.image_text import ImageText
@@ -41,30 +42,43 @@ class ImageTextObjective:
         labels = batch["labels"]
         counted_B = (labels != IGNORED).reshape(len(labels), -1).any(1)
         out = model(**{name: batch[name] for name in _INPUTS if batch.get(name) is not None})
-        logits_NN = out.logits.float()[counted_B][:, counted_B]
-        loss = self.total(logits_NN) / counted_B.sum().clamp_min(1)
+        counted_M, own = of_everyone(counted_B)
+        right_N = (counted_M.cumsum(0) - 1)[own][counted_B]
+        logits_NM, texts_NM = self._logits(model, out, counted_B, counted_M)
+        loss = self.total(logits_NM, texts_NM, right_N) / counted_B.sum().clamp_min(1)
         terms = {name: value.detach() for name, value in out.terms.items()}
         metrics = terms | {"loss": loss.detach(), "tokens": counted_B.sum()}
         if model.training:
             return with_losses(loss, out.terms), metrics
-        ids_NT = batch["input_ids"][counted_B]
+        ids_MT = of_everyone(batch["input_ids"])[0][counted_M]
         told: dict[str, tuple[Tensor, ...]] = {}
-        if len(ids_NT):
-            same_NN = (ids_NT[:, None] == ids_NT[None]).all(-1)
-            for name, best_N in (("image_to_text", logits_NN.argmax(1)), ("text_to_image", logits_NN.argmax(0))):
-                told[name] = (same_NN.gather(1, best_N[:, None]).float(),)
+        if len(right_N):
+            same_NM = (ids_MT[right_N][:, None] == ids_MT[None]).all(-1)
+            for name, scores_NM in (("image_to_text", logits_NM), ("text_to_image", texts_NM)):
+                told[name] = (same_NM.gather(1, scores_NM.argmax(1, keepdim=True)).float(),)
             if self._classes_CP is not None:
                 scores_NC = out.vectors["image"][counted_B].float() @ self._classes_CP.T
                 told["zero_shot"] = (scores_NC.argmax(1), labels[counted_B])
         return loss, metrics | {"told": told}
 
-    def total(self, logits_NN: Tensor) -> Tensor:
-        """The summed loss of the logits of every image with every text, the right ones on the diagonal."""
+    @staticmethod
+    def _logits(model: Any, out: Any, counted_B: Tensor, counted_M: Tensor) -> tuple[Tensor, Tensor]:
+        """The logits (N, M) of the images here with all texts, and of the texts here with all images."""
+        if counted_M is counted_B:
+            logits_NN = out.logits.float()[counted_B][:, counted_B]
+            return logits_NN, logits_NN.T
+        vectors = {side: (x_BP[counted_B], of_everyone(x_BP)[0][counted_M]) for side, x_BP in out.vectors.items()}
+        (image_NP, image_MP), (text_NP, text_MP) = vectors["image"], vectors["text"]
+        compare = model.contrast.compare
+        return compare(image_NP, text_MP).float(), compare(image_MP, text_NP).float().T
+
+    def total(self, logits_NM: Tensor, texts_NM: Tensor, right_N: Tensor) -> Tensor:
+        """The summed loss of the logits of images with all texts, and of their texts with all images; the n-th goes
+        with the `right_N`-th."""
         if self.said.loss == "sigmoid":
-            sign_NN = 2 * torch.eye(len(logits_NN), device=logits_NN.device, dtype=logits_NN.dtype) - 1
-            return -F.logsigmoid(sign_NN * logits_NN).sum()
-        right_N = torch.arange(len(logits_NN), device=logits_NN.device)
-        found = [F.cross_entropy(each_NN, right_N, reduction="sum") for each_NN in (logits_NN, logits_NN.T)]
+            sign_NM = 2 * F.one_hot(right_N, logits_NM.shape[1]).to(logits_NM.dtype) - 1
+            return -F.logsigmoid(sign_NM * logits_NM).sum()
+        found = [F.cross_entropy(each_NM, right_N, reduction="sum") for each_NM in (logits_NM, texts_NM)]
         return (found[0] + found[1]) / 2
 
     @torch.no_grad()

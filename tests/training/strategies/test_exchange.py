@@ -13,7 +13,7 @@ from torch.multiprocessing import spawn
 
 import blueprint as bp
 from blueprint.ops import shared_by, with_losses
-from blueprint.training.strategies.collective import summed
+from blueprint.training.strategies.collective import rows, summed
 from blueprint.training.strategies.exchange import Exchange
 
 PROCESSES, TOKENS = 2, 24
@@ -76,7 +76,7 @@ def divided(rank: int, meeting: str, out: str, said: dict[str, Any]) -> None:
                 piece = parameter.detach().chunk(PROCESSES)[rank].clone()
                 setattr(module, name, nn.Parameter(piece))
         each.elsewhere = Exchange(dist.group.WORLD)  # type: ignore[assignment, arg-type]
-    with shared_by(summed):
+    with shared_by(summed, rows):
         loss = loss_of(model, ids()[2 * rank : 2 * rank + 2])
         loss.backward()
     gradients = {}

@@ -14,7 +14,7 @@ from blueprint.model.dividing import stacked
 from blueprint.ops import shared_by
 from blueprint.training import metrics
 from blueprint.training.error import TrainError
-from blueprint.training.strategies.collective import summed
+from blueprint.training.strategies.collective import rows, summed
 from blueprint.training.strategies.layout import lay_out
 from tests.training.strategies.test_exchange import SAID, ids, loss_of, model_of
 from tests.training.strategies.together import together
@@ -98,7 +98,7 @@ def held(rank: int, meeting: str) -> None:
     for module in stacked(model):
         travel = module.elsewhere
         module.elsewhere = lambda *given, travel=travel: passed.append(len(given[1])) or travel(*given)
-    with shared_by(summed):
+    with shared_by(summed, rows):
         loss_of(model, ids()[rank : rank + 1]).backward()
     assert len(passed) == 2
     dist.destroy_process_group()
