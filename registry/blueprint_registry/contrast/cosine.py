@@ -1,8 +1,9 @@
 """The cosine of two vectors, scaled."""
 
+import math
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from blueprint.component import Fault, Faults, Site, register, rule
 from blueprint.kinds import Contrast
@@ -28,8 +29,20 @@ class Cosine(Contrast):
     scale: float = 2.6592
     """What the learned logarithm of the scale begins with: ln(1 / 0.07) in CLIP."""
 
+    scale_at_most: PositiveFloat | None = 100.0
+    """What the scale itself is held at after a training step that leaves it larger (CLIP, §2.5); null lets it grow."""
+
     bias: float | None = None
     """What a learned bias of the logits begins with, such as SigLIP's -10; null for none."""
+
+    @rule("scale", "scale_at_most")
+    def _begins_below(scale: float, scale_at_most: float | None) -> Faults:
+        if scale_at_most is None or scale <= math.log(scale_at_most) + 1e-9:
+            return None
+        message = (
+            f"the scale begins with exp({scale:g}) = {math.exp(min(scale, 700)):.4g} and is held at {scale_at_most:g}"
+        )
+        return Fault(message, "scale_at_most", "let it begin lower, raise `scale_at_most`, or say null")
 
     @rule("projection_bias", "width")
     def _bias_of_a_projection(projection_bias: bool, width: int | None) -> Faults:

@@ -3,13 +3,15 @@ given, `P` of those compared."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueprint.ops import Linear
+from blueprint.ops import Linear, own
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -24,6 +26,7 @@ class CosineContrast(nn.Module):
         self.text = self._projection(said, at, "text")
         self.image = self._projection(said, at, "image")
         self.scale = nn.Parameter(torch.tensor(float(said.scale)))
+        self.scale_at_most = said.scale_at_most
         self.bias = None if said.bias is None else nn.Parameter(torch.tensor(float(said.bias)))
 
     @staticmethod
@@ -44,6 +47,13 @@ class CosineContrast(nn.Module):
         """Logits (I, J) of vectors that were given, these and others."""
         logits_IJ = image_IP @ text_JP.mT * self.scale.exp()
         return logits_IJ if self.bias is None else logits_IJ + self.bias
+
+    @torch.no_grad()
+    def settle(self, everyone: Callable[[Tensor], Tensor]) -> dict[str, Tensor]:
+        """After a step: hold the scale where it may be at most, the same in every process; what it is now."""
+        if self.scale_at_most is not None:
+            self.scale.clamp_(max=math.log(self.scale_at_most))
+        return {"logit_scale": own(self.scale).exp()}
 
     @staticmethod
     def _unit(layer: nn.Module | None, x_ND: Tensor) -> Tensor:

@@ -58,3 +58,20 @@ def test_one_side_may_be_projected_to_the_width_of_the_other() -> None:
     assert "the image's vector has 4 channels and is not projected to 8" in fault.message
     with pytest.raises(ValueError, match="there is no projection"):
         Contrast.of({"type": "cosine", "width": None, "projected": "text"})
+
+
+@pytest.mark.parametrize("at_most", [100.0, 20.0, None])
+def test_a_scale_that_grew_beyond_its_bound_is_held_there(at_most: float | None) -> None:
+    made = contrast(site(8, 8), width=None, scale_at_most=at_most)
+    assert made.settle(torch.clone)["logit_scale"].item() == pytest.approx(1 / 0.07, rel=1e-4)
+    made.scale.data.fill_(6.0)
+    told = made.settle(torch.clone)["logit_scale"].item()
+    assert told == pytest.approx(at_most or torch.tensor(6.0).exp().item())
+    assert made(torch.ones(1, 8), torch.ones(1, 8))[0].item() == pytest.approx(told)
+    (made.scale * 2).backward()
+    assert made.scale.grad == 2, "what is held may go down again"
+
+
+def test_a_scale_does_not_begin_above_its_bound() -> None:
+    with pytest.raises(ValueError, match=r"begins with exp\(5\) = 148.4 and is held at 100"):
+        Contrast.of({"type": "cosine", "width": 4, "scale": 5.0})
