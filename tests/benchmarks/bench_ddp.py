@@ -1,7 +1,7 @@
 """Two processes that train one model (DDP, gloo, one thread each) against two that train alone, side by side.
 
-Both sides keep both cores as busy, so that what is compared is the exchange of gradients and what waiting for the other
-costs. Each round trains the same spec both ways; tokens a second of a side are those of both its processes, from the
+Both sides keep both cores as busy, and a process has as many rows a step on either: a batch is the whole run's, so that
+one alone gets half of it. What is compared is the exchange of gradients and what waiting for the other costs. Each round trains the same spec both ways; tokens a second of a side are those of both its processes, from the
 median time of a batch, the ratio is the median over rounds. A larger batch hides more: gradients cross once a step,
 whatever it holds.
 
@@ -82,7 +82,8 @@ def measure(batch: int, steps: int, rounds: int) -> dict[str, Any]:
         needed = 4 * batch * LENGTH * (steps + 2)
         text.write_text("\n".join(f"line {n} of a text that is read by both" for n in range(needed // 30 + 1)))
         for shared in (True, False):
-            (folder / f"{shared}.json").write_text(json.dumps(said(text, batch, steps, shared)))
+            rows = batch if shared else batch // 2
+            (folder / f"{shared}.json").write_text(json.dumps(said(text, rows, steps, shared)))
         for index in range(rounds):
             both = folder / f"both{index}"
             finish(start(folder / "True.json", both))
@@ -97,7 +98,7 @@ def measure(batch: int, steps: int, rounds: int) -> dict[str, Any]:
 def main() -> int:
     """Print the figures; 1 if below the bar."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=16, help=f"rows of {LENGTH} tokens that two processes share")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", action="store_true")
