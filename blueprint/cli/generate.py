@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from blueprint.schema.spec import Spec
 
 _TEMPERATURE = 0.8
+_USUAL = 256  # that of `blueprint.inference.prompt`, which imports torch
 
 
 class Early(StrEnum):
@@ -31,7 +32,15 @@ def command(
     prompt: Annotated[
         str, typer.Option("--prompt", "-p", help="What the text begins with; the source, where a model reads one.")
     ] = "",
-    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", "-n", min=0, help="Tokens to draw at most.")] = 256,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-new-tokens",
+            "-n",
+            min=0,
+            help=f"Tokens to draw at most.  [default: up to the model's length, and {_USUAL}]",
+        ),
+    ] = None,
     temperature: Annotated[
         float | None, typer.Option(help=f"0 takes the likeliest token each time.  [default: {_TEMPERATURE}]")
     ] = None,

@@ -15,6 +15,9 @@ from torch import Tensor, nn
 from blueprint.plan import Plan
 from blueprint.schema.model import TOLD
 
+#: New tokens where nothing is said.
+USUAL = 256
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -169,6 +172,15 @@ def room(model: nn.Module, longest: int, side: str = "decoder") -> None:
         if "needs_length" in part.traits and site.side == side:
             raise ValueError(f"{said}, and its {part.spec_name} {part.kind} end there: {fix}")
     warnings.warn(f"{said}: it goes on, but was not made for that", stacklevel=4)
+
+
+def usual(model: nn.Module, begun: int) -> int:
+    """How many new tokens are drawn where nothing is said, after `begun`: as many as the model's length has room for,
+    up to `USUAL`."""
+    plan = _plan(model)
+    at = None if plan is None else plan.model.sides(plan.site).get("decoder")
+    most = None if at is None else at.max_length
+    return USUAL if most is None else max(1, min(USUAL, most - begun))
 
 
 _SAID = {

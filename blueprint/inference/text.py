@@ -14,7 +14,7 @@ from torch import nn
 from blueprint.inference.beam import Beams, search
 from blueprint.inference.ends import Ends
 from blueprint.inference.generate import steps
-from blueprint.inference.prompt import Prompt, continues, reads_source
+from blueprint.inference.prompt import Prompt, continues, reads_source, usual
 from blueprint.inference.sampling import Sampling
 
 Reason = Literal["end", "stop", "length"]
@@ -47,19 +47,26 @@ class TextGenerator:
         self.reads_source = reads_source(model)
 
     def stream(
-        self, prompt: str, *, max_new_tokens: int = 256, sampling: Sampling | None = None, stop: Sequence[str] = ()
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int | None = None,
+        sampling: Sampling | None = None,
+        stop: Sequence[str] = (),
     ) -> Generator[str, None, Completion]:
         """The new text in pieces, as it is drawn; joined they are all of it. The generator's value is a `Completion`.
 
         A piece never splits a character, and is held back while it may be the beginning of a stop string, which is
-        left out. Raises ValueError for an empty prompt to a tokenizer without an end token, and as `generate` does.
+        left out. Where `max_new_tokens` is not said, it ends with the model's length, or after 256. Raises ValueError
+        for an empty prompt to a tokenizer without an end token, and as `generate` does.
         """
         if any(not each for each in stop):
             raise ValueError("an empty stop string would end the text at once: leave it out")
         ids, end = self._prompt(prompt), self.tokenizer.eos_id
+        new_tokens = self._new(ids, max_new_tokens)
         pieces, held, said, count = self._decoder(ids), "", [], 0
         reason: Reason = "length"
-        drawing = steps(self.model, torch.tensor([ids]), sampling or Sampling(), max_new_tokens, start_id=self.start_id)
+        drawing = steps(self.model, torch.tensor([ids]), sampling or Sampling(), new_tokens, start_id=self.start_id)
         with closing(drawing) as drawn:
             for ids_1 in drawn:
                 new = int(ids_1)
@@ -88,7 +95,12 @@ class TextGenerator:
         return Completion("".join(said), count, reason)
 
     def complete(
-        self, prompt: str, *, max_new_tokens: int = 256, sampling: Sampling | None = None, stop: Sequence[str] = ()
+        self,
+        prompt: str,
+        *,
+        max_new_tokens: int | None = None,
+        sampling: Sampling | None = None,
+        stop: Sequence[str] = (),
     ) -> Completion:
         """All of the new text at once; arguments and errors as for `stream`."""
         stream = self.stream(prompt, max_new_tokens=max_new_tokens, sampling=sampling, stop=stop)
@@ -100,12 +112,13 @@ class TextGenerator:
                 return completion
 
     def best(
-        self, prompt: str, beams: Beams, *, max_new_tokens: int = 256, repetition_penalty: float | None = None
+        self, prompt: str, beams: Beams, *, max_new_tokens: int | None = None, repetition_penalty: float | None = None
     ) -> Completion:
         """The best text that a beam search finds; errors as for `stream`."""
         ids, end = self._prompt(prompt), self.tokenizer.eos_id
-        begun = Prompt.of(self.model, torch.tensor([ids]), new=max_new_tokens, start_id=self.start_id)
-        found = search(self.model, begun, beams, max_new_tokens, Ends(1, end), repetition_penalty)
+        count = self._new(ids, max_new_tokens)
+        begun = Prompt.of(self.model, torch.tensor([ids]), new=count, start_id=self.start_id)
+        found = search(self.model, begun, beams, count, Ends(1, end), repetition_penalty)
         new = found.ids_BRN[0, 0, : int(found.length_BR[0, 0])].tolist()
         ended = end is not None and new[-1:] == [end]
         pieces = self._decoder(ids)
@@ -120,6 +133,10 @@ class TextGenerator:
         if self.tokenizer.eos_id is None:
             raise ValueError("the prompt is empty, and the tokenizer has no end token to begin a text from")
         return [int(self.tokenizer.eos_id)]  # documents follow one another with this token between them
+
+    def _new(self, prompt: list[int], said: int | None) -> int:
+        """How many tokens to draw at most; what a source is written as begins with one."""
+        return usual(self.model, 1 if self.reads_source else len(prompt)) if said is None else said
 
     def _decoder(self, prompt: list[int]) -> Callable[[int | None], str]:
         if hasattr(self.tokenizer, "decode_bytes"):

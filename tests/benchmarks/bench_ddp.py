@@ -1,9 +1,9 @@
 """Two processes that train one model (DDP, gloo, one thread each) against two that train alone, side by side.
 
 Both sides keep both cores as busy, and a process has as many rows a step on either: a batch is the whole run's, so that
-one alone gets half of it. What is compared is the exchange of gradients and what waiting for the other costs. Each round trains the same spec both ways; tokens a second of a side are those of both its processes, from the
-median time of a batch, the ratio is the median over rounds. A larger batch hides more: gradients cross once a step,
-whatever it holds.
+one alone gets half of it. What is compared is the exchange of gradients and what waiting for the other costs. Each
+round trains the same spec both ways; tokens a second of a side are those of both its processes, from the median time of
+a batch, the ratio is the median over rounds. A larger batch hides more: gradients cross once a step, whatever it holds.
 
     python tests/benchmarks/bench_ddp.py [--batch 16] [--steps 20] [--rounds 3] [--json]
 """

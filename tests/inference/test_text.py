@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import blueprint as bp
+from blueprint.inference.beam import Beams
 from blueprint.inference.sampling import Sampling
 from blueprint.inference.text import Completion, TextGenerator
 from blueprint.registry import member
@@ -161,3 +163,14 @@ def test_a_model_that_continues_no_text_is_refused_before_anything_is_said() -> 
     spec = bp.load({"model": said, "tokenizer": "byte"})
     with pytest.raises(ValueError, match="this encoder does not continue text"):
         TextGenerator(bp.build(spec), spec.tokenizer)
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_text_ends_with_the_models_length_where_nothing_is_said(beams: int, build: Make) -> None:
+    """Without a warning, or what a learned table of positions would have to refuse."""
+    model = build({"position": "none"}, vocab_size=6, max_length=12, embedding={"positions": "learned"})
+    writer = TextGenerator(model, Words())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = writer.complete("the cat") if beams == 1 else writer.best("the cat", Beams(beams))
+    assert (found.tokens, found.reason) == (10, "length")
