@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr
 
-from blueprint.component import Component, Fault, Faults, Section, rule, slot
+from blueprint.component import Component, Fault, Faults, FilePath, Section, rule, slot
 from blueprint.kinds import Objective, Optimizer, Schedule, Tokenizer
 from blueprint.schema import encoder_decoder, towers  # noqa: F401  (they register their types)
 from blueprint.schema.data import Data
@@ -52,8 +52,8 @@ class Samples(Section):
 class Start(Section):
     """Weights to begin from: another run, a checkpoint, or a build folder."""
 
-    from_: str = Field(alias="from")
-    """A run folder, a checkpoint file or a folder with weights."""
+    from_: FilePath = Field(alias="from")
+    """A run folder, a checkpoint file or a folder with weights; relative to the file of the spec that says so."""
     parts: Literal["all"] | list[str] = "all"
     """`all`, or prefixes of the names of the parameters to take (`embedding`, `layers.0`)."""
     strict: bool = True

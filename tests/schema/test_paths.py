@@ -69,3 +69,13 @@ def test_a_pattern_is_one_only_where_it_was_said(folders: Path) -> None:
     assert texts(bp.load("../ba[s]e/base.yaml")) == ["the text of base"]
     (folders / "ba[s]e" / "base.yaml").write_text(MODEL + DATA.format(path="'*.txt'"))
     assert texts(bp.load("../ba[s]e/base.yaml")) == ["the text of base"]
+
+
+def test_weights_to_begin_from_are_found_alike(folders: Path) -> None:
+    (folders / "mine" / "tuned.yaml").write_text("extends: mine.yaml\nstart: {from: ../base/run}\n")
+    begun = bp.load("../mine/tuned.yaml").start
+    assert begun is not None
+    assert begun.from_ == str(folders / "base" / "run")
+    again = bp.load("../mine/tuned.yaml", ["start.from=run"]).start
+    assert again is not None
+    assert again.from_ == str(folders / "here" / "run")
