@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 from blueprint.cli.specs import emit, read, split
@@ -13,26 +11,25 @@ from blueprint.cli.specs import emit, read, split
 
 def checked(paths: Sequence[str], overrides: Sequence[str], *, allow_plugins: bool, json: bool) -> bool:
     """Print what is wrong with specs, or that they are good; returns whether all are."""
-    with _no_collecting():
-        from blueprint.diagnosis import SpecError
-        from blueprint.plan import plan
+    from blueprint.diagnosis import SpecError
+    from blueprint.plan import plan
 
-        results: list[dict[str, Any]] = []
-        for path in paths:
-            try:
-                spec = read(path, overrides, allow_plugins)
-                found = plan(spec).hash
-            except SpecError as error:
-                results.append({"file": path, "ok": False, "problems": [each.to_plain() for each in error.problems]})
-                if not json:
-                    print(error, file=sys.stderr)
-                continue
-            results.append({"file": path, "ok": True, "name": spec.name, "hash": found, "problems": []})
+    results: list[dict[str, Any]] = []
+    for path in paths:
+        try:
+            spec = read(path, overrides, allow_plugins)
+            found = plan(spec).hash
+        except SpecError as error:
+            results.append({"file": path, "ok": False, "problems": [each.to_plain() for each in error.problems]})
             if not json:
-                print(f"ok: {spec.name} ({found})", flush=True)
-        if json:
-            emit({"specs": results})
-        return all(each["ok"] for each in results)
+                print(error, file=sys.stderr)
+            continue
+        results.append({"file": path, "ok": True, "name": spec.name, "hash": found, "problems": []})
+        if not json:
+            print(f"ok: {spec.name} ({found})", flush=True)
+    if json:
+        emit({"specs": results})
+    return all(each["ok"] for each in results)
 
 
 def plainly(words: Sequence[str]) -> bool | None:
@@ -44,15 +41,3 @@ def plainly(words: Sequence[str]) -> bool | None:
     if not paths:
         return None
     return checked(paths, overrides, allow_plugins="--allow-plugins" in options, json="--json" in options)
-
-
-@contextmanager
-def _no_collecting() -> Iterator[None]:
-    """Looking for garbage while hundreds of classes are made finds none, and takes a twentieth of the time."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import traceback
@@ -52,7 +53,15 @@ APOLOGY = "Sorry, this is a fault of Blueprint, not of yours."
 
 def main() -> None:
     """The entry point of the command `blueprint`."""
-    sys.exit(run(sys.argv[1:]))
+    checks = sys.argv[1:2] == ["check"]
+    if checks:
+        # Looking for garbage among hundreds of new classes finds none, and takes a fifth of the time.
+        gc.disable()
+    code = run(sys.argv[1:])
+    if checks:
+        # Nor is there anything to look for at the end.
+        gc.freeze()
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
