@@ -4,8 +4,7 @@ A *kind* is a place a spec has (`norm`, `attention`, …); a *component* is a re
 neither by name. A new idea is one class with `@register`, and validation, schema, docs, cost and tests follow.
 """
 
-from __future__ import annotations
-
+# Annotations are no strings here: pydantic reads a base's again for every class below it, and strings take far longer.
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -47,7 +46,7 @@ C = TypeVar("C", bound="Component")
 
 
 #: Every kind by name: `KINDS["norm"]` is the class whose subclasses may fill a `norm` slot.
-KINDS: dict[str, type[Component]] = {}
+KINDS: dict[str, type["Component"]] = {}
 
 
 class Component(Section):
@@ -131,7 +130,7 @@ class Component(Section):
                 out[info.alias or name] = _example(info.annotation)
         return [out]
 
-    def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:
+    def parts(self, at: Site) -> Iterator[tuple[str, "Component", Site]]:
         """The parts inside this one with their sites; override where a part's width or heads differ."""
         for name in type(self).model_fields:
             value = getattr(self, name)
@@ -154,14 +153,13 @@ class Component(Section):
         return self.model_copy(update=update)
 
     @classmethod
-    def expressions(cls) -> Iterator[tuple[str, Evaluated]]:
+    @functools.cache
+    def expressions(cls) -> tuple[tuple[str, Evaluated], ...]:
         """The fields that are made for arithmetic: their defaults may be."""
-        for name, info in cls.model_fields.items():
-            mark = next((each for each in info.metadata if isinstance(each, Evaluated)), None)
-            if mark is not None:
-                yield name, mark
+        marks = [(name, mark) for name, info in cls.model_fields.items() for mark in info.metadata]
+        return tuple((name, mark) for name, mark in marks if isinstance(mark, Evaluated))
 
-    def _with_parts(self, at: Site, change: Callable[[Component, Site], Component]) -> dict[str, Any]:
+    def _with_parts(self, at: Site, change: Callable[["Component", Site], "Component"]) -> dict[str, Any]:
         """The fields that hold parts, each part changed at its site."""
         update: dict[str, Any] = {}
         for name, part, site in self.parts(at):

@@ -33,8 +33,11 @@ class PlanLayer:
 
     def to_plain(self, **only: bool) -> dict[str, Any]:
         """What the layer is, as plain values (`described`); the variant's name is no part of it."""
-        share = {} if self.weights_of == self.site.layer else {"share": self.weights_of}
-        return {**described(self.block, **only), **share}
+        return self.sharing(described(self.block, **only))
+
+    def sharing(self, said: dict[str, Any]) -> dict[str, Any]:
+        """What is said of the block, with the layer whose weights it uses where that is another."""
+        return said if self.weights_of == self.site.layer else {**said, "share": self.weights_of}
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Plan:
     def to_plain(self, **only: bool) -> dict[str, Any]:
         """The whole plan as plain values, without what `described` is asked to leave out."""
         own = self.model.to_outside(described(self.model, **only))
-        stacks = {side: [layer.to_plain(**only) for layer in stack] for side, stack in self.stacks.items()}
+        stacks = {side: _described(stack, **only) for side, stack in self.stacks.items()}
         return {**own, "stacks": stacks}
 
     def parts(self) -> Iterator[tuple[str, Component, Site]]:
@@ -112,6 +115,8 @@ def plan(spec: Spec) -> Plan:
         filled = filled.with_vocabulary(site.vocab_size)
     sites = model.sides(site)
     seen: dict[str, Block] = {}
+    # What a block of the text came to in the last layer that uses it: to compare takes less than to describe.
+    last: dict[int, Block] = {}
     stacks: dict[str, tuple[PlanLayer, ...]] = {}
     for side, stack in model.stacks().items():
         layers = []
@@ -124,7 +129,9 @@ def plan(spec: Spec) -> Plan:
                 faults = part_faults(layer.block, layer.site, ".".join(filter(None, steps)))
                 raise SpecError([placed(spec, fault) for fault in faults]) from error
             # Equal layers are one object, so that whoever walks the plan can do the work once.
-            block = seen.setdefault(repr(described(block)), block)
+            known = last.get(id(layer.block))
+            block = known if known == block else seen.setdefault(repr(described(block)), block)
+            last[id(layer.block)] = block
             layers.append(PlanLayer(layer.variant, block, layer.site, layer.weights_of))
         stacks[side] = tuple(layers)
     return Plan(spec.name, filled, site, stacks)
@@ -189,6 +196,13 @@ def _walk(part: Component, site: Site) -> Iterator[tuple[str, Component, Site]]:
     yield site.path, part, site
     for _, inner, at in part.parts(site):
         yield from _walk(inner, at)
+
+
+def _described(stack: tuple[PlanLayer, ...], **only: bool) -> list[dict[str, Any]]:
+    """The layers of a stack as plain values, those that are equal described once."""
+    said = {id(layer.block): layer.block for layer in stack}
+    plain = {key: described(block, **only) for key, block in said.items()}
+    return [layer.sharing(plain[id(layer.block)]) for layer in stack]
 
 
 def _kept(stack: tuple[PlanLayer, ...]) -> list[int]:

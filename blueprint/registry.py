@@ -21,6 +21,10 @@ from blueprint.component import KINDS, MEMBERS, Component, place
 from blueprint.diagnosis import nearest
 
 GROUP = "blueprint.components"
+#: The engine's own components that are imported, like any other, only where they are named: modules by kind and name.
+OWN = {
+    "model": {"encoder_decoder": "blueprint.schema.encoder_decoder", "dual_encoder": "blueprint.schema.towers"},
+}
 
 
 class UnknownComponent(ValueError):
@@ -52,7 +56,7 @@ def packages() -> tuple[tuple[str, Path], ...]:
 @cache
 def files(kind: str) -> dict[str, list[str]]:
     """The importable modules of a kind by component name; nothing is imported."""
-    out: dict[str, list[str]] = {}
+    out = {name: [module] for name, module in OWN.get(kind, {}).items()}
     for package, folder in packages():
         for path in sorted((folder / kind).glob("*.py")):
             if not path.stem.startswith("_") and not path.stem.endswith("_nn"):

@@ -1,8 +1,7 @@
 """Sections: the parts of a spec with fixed fields, slots among them, and how they are written out again."""
 
-from __future__ import annotations
-
-from collections.abc import Iterator, Mapping
+# Annotations are no strings here: pydantic reads a base's again for every class below it, and strings take far longer.
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -99,12 +98,13 @@ class Section(BaseModel):
         return self
 
     @classmethod
-    def formed(cls) -> Iterator[tuple[str, Formed]]:
+    @cache
+    def formed(cls) -> tuple[tuple[str, Formed], ...]:
         """The fields whose numbers may be said as arithmetic."""
-        for name, info in cls.model_fields.items():
-            yield from ((name, mark) for mark in info.metadata if isinstance(mark, Formed))
+        marks = [(name, mark) for name, info in cls.model_fields.items() for mark in info.metadata]
+        return tuple((name, mark) for name, mark in marks if isinstance(mark, Formed))
 
-    def evaluated(self, at: Site) -> Self:
+    def evaluated(self, at: "Site") -> Self:
         """The section with the numbers that are said as arithmetic, as far as the site tells them.
 
         Raises `ArithmeticFault` for what comes to no number that its field takes, or breaks a rule.
@@ -136,7 +136,7 @@ class Section(BaseModel):
         """Whether it stands at a site of its own."""
         return False
 
-    def to_plain(self, *, defaults: bool = True, inherited: Mapping[str, Section] | None = None) -> dict[str, Any]:
+    def to_plain(self, *, defaults: bool = True, inherited: Mapping[str, "Section"] | None = None) -> dict[str, Any]:
         """The section as plain values that read back to an equal one.
 
         `defaults=False` leaves out what would be there anyway: defaults, and what the enclosing part passes on
@@ -155,7 +155,7 @@ class Section(BaseModel):
                 out[info.alias or name] = _value(value, defaults, own)
         return out
 
-    def default(self, name: str, inherited: Mapping[str, Section] = MappingProxyType({})) -> Any:
+    def default(self, name: str, inherited: Mapping[str, "Section"] = MappingProxyType({})) -> Any:
         """What field `name` holds where nothing is said; `inherited` is what enclosing parts pass on, by kind."""
         info = type(self).model_fields[name]
         kinds = slot_kinds(info.annotation)

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from blueprint.cli.specs import Mistake, emit, read, spec_file, split
+
 if TYPE_CHECKING:
-    from blueprint.schema.spec import Spec
     from blueprint.training.folder import Run
+
+__all__ = [
+    "AllowPlugins",
+    "AsJson",
+    "Averaged",
+    "Mistake",
+    "Overrides",
+    "Quiet",
+    "RunPath",
+    "SpecPath",
+    "Trailing",
+    "emit",
+    "finished",
+    "read",
+    "spec_file",
+    "split",
+]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 AllowPlugins = Annotated[
@@ -30,39 +45,9 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run or a build, or a checkpoint.")]
 
 
-class Mistake(Exception):
-    """Something the user can mend, in plain words."""
-
-
-def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Arguments as (specs, overrides): a word with `=` that names no file is an override."""
-    overrides = [word for word in arguments if "=" in word and not os.path.exists(word)]
-    return [word for word in arguments if word not in overrides], overrides
-
-
-def read(path: str, overrides: Sequence[str] | None = None, allow_plugins: bool = False) -> Spec:
-    """The spec of a file, or of the folder of a run or a build; raises `SpecError`."""
-    from blueprint.load import load
-
-    return load(spec_file(path), overrides=list(overrides or ()), allow_plugins=allow_plugins)
-
-
-def spec_file(path: str) -> str:
-    """The file a user means by a path: a folder of a run or a build holds its spec."""
-    inside = Path(path) / "spec.yaml"
-    if Path(path).is_dir() and not inside.exists():
-        raise Mistake(f"{path} is a folder without a spec.yaml: name a spec, or the folder of a run or a build")
-    return str(inside) if inside.exists() else path
-
-
 def finished(run: Run, quiet: bool) -> None:
     """Say where a quiet run ended, once; one with a progress bar has told already."""
     from blueprint.training.run import first
 
     if quiet and first():
         typer.echo(f"{run.folder}: {run.status} at step {run.step} of {run.steps}")
-
-
-def emit(value: Any) -> None:
-    """Print a value as JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from blueprint.component import Component, Site
 from blueprint.diagnosis import Problem, SpecError
 from blueprint.model.initialise import initialise
 from blueprint.model.precision import keep_float32
+from blueprint.ops import filled_later
 from blueprint.plan import Plan, PlanLayer
 
 
@@ -22,8 +24,10 @@ def build_plan(plan: Plan, *, device: torch.device | str = "cpu", seed: int = 0)
     """
     plan = with_hook(plan)
     target = torch.device(device)
+    init = next((part.build(at) for name, part, at in plan.model.parts(plan.site) if name == "init"), None)
+    values = nullcontext() if init is None else filled_later()
     # A user's component may draw numbers in its constructor: they follow from the seed, and disturb nobody else.
-    with torch.random.fork_rng(), torch.device("meta" if target.type == "meta" else "cpu"):
+    with torch.random.fork_rng(), torch.device("meta" if target.type == "meta" else "cpu"), values:
         torch.manual_seed(seed)
         try:
             model: nn.Module = plan.model.build(plan.site)(plan)
@@ -36,7 +40,6 @@ def build_plan(plan: Plan, *, device: torch.device | str = "cpu", seed: int = 0)
             raise SpecError([Problem("too-large", message, ("model",), fix=fix)]) from error
     if target.type == "meta":
         return model
-    init = next((part.build(at) for name, part, at in plan.model.parts(plan.site) if name == "init"), None)
     if init is not None:
         # What belongs to no stack is as deep as the model itself says.
         depths = {at.path: at.layers for at in (plan.site, *plan.model.sides(plan.site).values())}

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 Role = Literal["linear", "residual", "head"]
+
+_FILLED_LATER: ContextVar[bool] = ContextVar("filled_later", default=False)
+
+
+@contextmanager
+def filled_later() -> Iterator[None]:
+    """Linear maps and tables made in here hold whatever their memory held: who makes them gives all of them values."""
+    before = _FILLED_LATER.set(True)
+    try:
+        yield
+    finally:
+        _FILLED_LATER.reset(before)
 
 
 class Linear(nn.Linear):
@@ -29,6 +44,11 @@ class Linear(nn.Linear):
     ) -> None:
         super().__init__(d_in, d_out, bias, device=device, dtype=dtype)
         self.role: str = role
+
+    def reset_parameters(self) -> None:
+        """Draw initial values, except where they would be drawn twice."""
+        if not _FILLED_LATER.get():
+            super().reset_parameters()
 
 
 class Embedding(nn.Embedding):
@@ -55,6 +75,7 @@ class Embedding(nn.Embedding):
         return vectors if self.reads is None else vectors.to(self.reads)
 
     def reset_parameters(self) -> None:
-        """Draw initial values, except on meta, where there are none and the attempt imports torch's whole compiler."""
-        if self.weight.device.type != "meta":
+        """Draw initial values, except where they would be drawn twice, and on meta, where there are none and the
+        attempt imports torch's whole compiler."""
+        if self.weight.device.type != "meta" and not _FILLED_LATER.get():
             super().reset_parameters()

@@ -280,4 +280,4 @@ def variants(layers: int, pattern: list[str], overrides: Any) -> list[str]:
 
 def layer_site(site: Site, layers: int, index: int) -> Site:
     """The site of layer `index`."""
-    return replace(site.child(f"layers.{index}"), layer=index, layers=layers)
+    return site.child(f"layers.{index}", layer=index, layers=layers)

@@ -11,7 +11,6 @@ from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr
 
 from blueprint.component import Component, Fault, Faults, FilePath, Section, rule, slot
 from blueprint.kinds import Objective, Optimizer, Schedule, Tokenizer
-from blueprint.schema import encoder_decoder, towers  # noqa: F401  (they register their types)
 from blueprint.schema.data import Data
 from blueprint.schema.learning import Ema, Recompute
 from blueprint.schema.model import TOLD, Model, told_by

@@ -64,6 +64,36 @@ def test_reading_commands_import_no_torch(spec: Path, command: str) -> None:
     assert ended.returncode == 0, ended.stderr
 
 
+def test_a_plain_check_needs_no_parser_and_says_what_a_parsed_one_says(spec: Path) -> None:
+    code = (
+        "import sys; from blueprint.cli.main import run; "
+        "code = run(sys.argv[1:]); print('typer' in sys.modules, file=sys.stderr); sys.exit(code)"
+    )
+    words = ["check", str(spec), "model.layers=3", "--json"]
+    plain = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    parsed = subprocess.run([sys.executable, "-c", code, *words, "-s", "name=small"], capture_output=True, text=True)
+    assert (plain.returncode, plain.stderr.strip()) == (0, "False")
+    assert (parsed.returncode, parsed.stderr.strip()) == (0, "True")
+    assert plain.stdout == parsed.stdout
+
+
+@pytest.mark.parametrize("more", [(), ("-s", "name=other")])
+def test_a_check_of_several_specs_judges_all(
+    blueprint: Blueprint, spec: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("model: {type: decoder}")
+    ended = blueprint("check", bad, spec, *more)
+    assert ended.code == 1
+    assert "d_model" in ended.err
+    assert "ok: " in ended.out
+
+
+def test_a_check_of_nothing_is_the_users_mistake(blueprint: Blueprint) -> None:
+    assert blueprint("check").code == 1
+    assert blueprint("check", "model.layers=3").code == 1
+
+
 def test_the_installed_command_runs() -> None:
     ended = subprocess.run(
         [Path(sys.executable).with_name("blueprint"), "--version"], capture_output=True, text=True, check=True

@@ -43,3 +43,19 @@ def test_the_spread_is_the_specs(init: str, std: float, residual: float) -> None
     assert found["layers.1.attention.q.weight"].std().item() == pytest.approx(std, rel=0.03)
     assert found["layers.1.attention.o.weight"].std().item() == pytest.approx(residual, rel=0.03)
     assert not found["layers.1.attention.q.bias"].any()
+
+
+def test_no_weight_is_drawn_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = list[torch.Size]()
+
+    def counted(tensor: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        drawn.append(tensor.shape)
+        return tensor
+
+    for name in ("kaiming_uniform_", "uniform_", "normal_"):
+        monkeypatch.setattr(torch.nn.init, name, counted)
+    found = weights()
+    assert not drawn
+    assert all(value.isfinite().all() for value in found.values())
+    torch.nn.Linear(4, 4)
+    assert drawn
