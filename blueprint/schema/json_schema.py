@@ -1,6 +1,7 @@
 """The JSON Schema (2020-12) of everything that is registered, for editors and standard validators.
 
-Every section and component is a definition; a slot admits the names of its kind's members, and maps as the member that `type` names.
+Every section and component is a definition; a slot admits the names of its kind's members, and a map as the member
+that its `type` names.
 Definitions come twice: whole, and `partial`, in which nothing is required, for what is merged over something else.
 """
 
@@ -111,9 +112,13 @@ class _Writer:
         known = next((cls for cls in each if cls.spec_name == default), None)
         if known is not None:
             return self.section(known, False)
-        keys = {key: True for cls in each for key in (*fields(cls), *getattr(cls, "renamed", {}))}
-        said = {"anyOf": [self.section(cls, True) for cls in each]} if loose else {"required": ["type"]}
-        return {"properties": keys, "additionalProperties": False, **said}
+        keys: dict[str, Json] = {}
+        for cls in each:
+            found: dict[str, Json] = self.properties(cls, True) if loose else {key: {} for key in fields(cls)}
+            for key, value in found.items():
+                # What several types say of a key is most often the same.
+                keys[key] = value if key not in keys or value == keys[key] else _either(keys[key], value)
+        return {"properties": keys, "additionalProperties": False, **({} if loose else {"required": ["type"]})}
 
     def section(self, cls: type[Section], partial: bool) -> Json:
         """A section's or component's fields; nothing else may stand there."""
@@ -123,23 +128,26 @@ class _Writer:
             self.defs[name] = self.definition(cls, partial)
         return {"$ref": f"#/$defs/{name}"}
 
-    def definition(self, cls: type[Section], partial: bool) -> Json:
-        properties: dict[str, Json] = {}
-        if issubclass(cls, Component):
-            properties["type"] = {"const": cls.spec_name, "description": about(cls)}
-        if cls is Spec:
-            properties |= FILE_KEYS
+    def properties(self, cls: type[Section], partial: bool) -> dict[str, Json]:
+        """What may stand under each key."""
+        properties = dict(FILE_KEYS) if cls is Spec else {}
         # A field that others are merged over need be whole only where it stands alone.
         under = set(cls.underlay.values()) - {WHOLE}
-        shapes = fields(cls)
         for name, info in cls.model_fields.items():
             key = info.alias or name
-            shape = shapes[key]
-            loose = partial or key in cls.underlay
-            value = {} if key in under and not partial else self.value(shape, loose)
+            shape = fields(cls)[key]
+            value = {} if key in under and not partial else self.value(shape, partial or key in cls.underlay)
             properties[key] = described(value, descriptions(cls).get(name), info, shape)
         for old, new in getattr(cls, "renamed", {}).items():
             properties[old] = {**properties[new], "deprecated": True, "description": f"Now called `{new}`."}
+        return properties
+
+    def definition(self, cls: type[Section], partial: bool) -> Json:
+        """The schema of a section's or component's map."""
+        properties = self.properties(cls, partial)
+        if issubclass(cls, Component):
+            properties = {"type": {"const": cls.spec_name, "description": about(cls)}, **properties}
+        under, shapes = set(cls.underlay.values()) - {WHOLE}, fields(cls)
         out: Json = {
             "title": f"{cls.kind} {cls.spec_name}" if issubclass(cls, Component) else cls.__name__,
             "description": about(cls),
@@ -194,8 +202,14 @@ def worded(each: list[type[Component]]) -> Json:
 
 
 def _as(kind: str, then: Json, other: Json) -> Json:
-    """One schema of what is of a JSON type, another of anything else: a mistake in the one is told without the other."""
+    """One schema of what is of a JSON type, another of anything else: no mistake in the one is told by the other."""
     return {"if": {"type": kind}, "then": then, "else": other}
+
+
+def _either(one: Json, other: Json) -> Json:
+    """What one of two schemas admits, described as by the first."""
+    bare = [{key: each[key] for key in each if key not in ("description", "default")} for each in (one, other)]
+    return {**any_of(bare), **({"description": one["description"]} if "description" in one else {})}
 
 
 def _typed(name: str) -> Json:
