@@ -1,4 +1,4 @@
-"""Whether a long run grows: the memory of a process that trains a small spec as `blueprint train` does, step after step.
+"""Whether a long run grows: memory of a process that trains a small spec as `blueprint train` does, step after step.
 
 Metrics, statistics, validations, samples, checkpoints, an average of the weights and many epochs are all on. What is
 measured is the resident set of a process of its own, whose allocator gives back what it can
@@ -7,7 +7,7 @@ happened at least once. The bar is on all of it; the `anonymous` part has no lib
 
     python tests/benchmarks/bench_growth.py [--steps 10000] [--warm 500] [--bar 2] [--json]
 
-On one core of a 2-core machine, 10,000 steps: FIGURES.
+Ten thousand steps on a CPU: 495.6 MB at step 500, 497.3 MB at the end, +0.34 %.
 """
 
 from __future__ import annotations
@@ -126,7 +126,9 @@ def main() -> int:
     print(*drawing([row[1] for row in found["series"]]), sep="\n")
     print(f"step {first:>6,}    {found['start_bytes'] / 1e6:.1f} MB")
     print(f"step {last:>6,}    {found['end_bytes'] / 1e6:.1f} MB, {found['most_bytes'] / 1e6:.1f} MB at most")
-    print(f"growth         {found['growth']:+.2%} (bar {arguments.bar:g} %); anonymous {found['anonymous_growth']:+.2%}")
+    print(
+        f"growth         {found['growth']:+.2%} (bar {arguments.bar:g} %); anonymous {found['anonymous_growth']:+.2%}"
+    )
     return above
 
 
