@@ -95,10 +95,10 @@ class _Writer:
             each = list(members(kind))
             spoken = [cls for cls in each if loose or not required(cls)]
             words = [{"type": "string", **worded(spoken)}] if spoken else []
-            typed = {**_MAP, "properties": {"type": any_of([worded(each), INTERPOLATION])}}
             alone = {**_MAP, "not": {"required": ["type"]}}
             self.defs[name] = {
-                "anyOf": [*words, typed, *others],
+                "anyOf": [*words, _MAP, *others],
+                "properties": {"type": any_of([worded(each), INTERPOLATION])},
                 # Choosing by `type`, and not trying every member, leaves a validator one thing to say of a mistake.
                 "allOf": [
                     {"if": alone, "then": self.untyped(each, default, loose)},
