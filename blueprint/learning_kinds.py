@@ -153,3 +153,7 @@ class Schedule(Component, kind="schedule"):
     def factor(self, step: int, total: int) -> float:
         """The multiplier at optimizer step `step` (from 0) of `total`."""
         raise TypeError(f"schedule `{self.spec_name}` has no factor")
+
+    def fits(self, total: int) -> Faults:
+        """What of it does not fit into a training of `total` steps."""
+        return None

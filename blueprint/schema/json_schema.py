@@ -1,6 +1,7 @@
 """The JSON Schema (2020-12) of everything that is registered, for editors and standard validators.
 
-Every section and component is a definition; a slot admits the names of its kind's members and a map for each of them.
+Every section and component is a definition; a slot admits the names of its kind's members, and a map as the member
+that its `type` names.
 Definitions come twice: whole, and `partial`, in which nothing is required, for what is merged over something else.
 """
 
@@ -35,6 +36,7 @@ FILE_KEYS: dict[str, Json] = {
 }
 
 _NULL: Json = {"type": "null"}
+_MAP: Json = {"type": "object"}
 
 
 def json_schema() -> Json:
@@ -63,44 +65,60 @@ class _Writer:
 
     def value(self, shape: Shape, partial: bool) -> Json:
         """Whatever a shape admits; what is merged over something else may also be null, which removes."""
-        found = self._value(shape, partial)
-        return any_of([found, _NULL]) if shape.optional or partial else found
-
-    def _value(self, shape: Shape, partial: bool) -> Json:
+        others = [INTERPOLATION, *([_NULL] if shape.optional or partial else [])]
         if shape.form == "slot":
-            one = self.slot(shape, partial)
-            return {"anyOf": [one, {"type": "array", "items": one}]} if shape.many else one
+            one = self.slot(shape, partial, others)
+            return _as("array", {"items": one}, one) if shape.many else one
         if shape.form == "section":
             assert shape.cls is not None
-            return {"anyOf": [self.section(shape.cls, partial), INTERPOLATION]}
-        if shape.form in ("list", "map"):
+            return _as("object", self.section(shape.cls, partial), any_of([_MAP, *others]))
+        if shape.form == "list":
+            assert shape.item is not None
+            return _as("array", {"items": self.value(shape.item, partial)}, any_of([{"type": "array"}, *others]))
+        if shape.form == "map":
             assert shape.item is not None
             item = self.value(shape.item, partial)
-            if shape.form == "list":
-                return {"anyOf": [{"type": "array", "items": item}, INTERPOLATION]}
-            return {"anyOf": [{"type": "object", "additionalProperties": item}, INTERPOLATION]}
-        return leaf(shape.annotation)
+            return _as("object", {"additionalProperties": item}, any_of([_MAP, *others]))
+        found = leaf(shape.annotation)
+        return any_of([found, _NULL]) if _NULL in others else found
 
-    def slot(self, shape: Shape, partial: bool) -> Json:
+    def slot(self, shape: Shape, partial: bool, others: list[Json]) -> Json:
         """A member of a kind: its name, or a map with `type`, which the slot's default type may leave out."""
         kind = shape.kind
         # What is inherited or merged from elsewhere may be of any type, so that any member's fields may stand alone.
         loose = partial or (KINDS[kind].inherits and (shape.inherit or shape.default is None))
         default = None if loose else shape.type_name(None)
         name = f"{kind}.slot" if loose else f"{kind}.slot.{default or 'typed'}"
+        name += ".null" if _NULL in others else ""
         if name not in self.defs:
             self.defs[name] = {}
             each = list(members(kind))
             spoken = [cls for cls in each if loose or not required(cls)]
-            options: list[Json] = []
-            if spoken:
-                words = {"enum": [cls.spec_name for cls in spoken], "enumDescriptions": [*map(about, spoken)]}
-                options.append({"type": "string", **words})
-            for cls in each:
-                typed = {"allOf": [self.section(cls, loose), {"required": ["type"]}]}
-                options.append(self.section(cls, loose) if loose or cls.spec_name == default else typed)
-            self.defs[name] = {"anyOf": [*options, INTERPOLATION]}
+            words = [{"type": "string", **worded(spoken)}] if spoken else []
+            alone = {**_MAP, "not": {"required": ["type"]}}
+            self.defs[name] = {
+                "anyOf": [*words, _MAP, *others],
+                "properties": {"type": any_of([worded(each), INTERPOLATION])},
+                # Choosing by `type`, and not trying every member, leaves a validator one thing to say of a mistake.
+                "allOf": [
+                    {"if": alone, "then": self.untyped(each, default, loose)},
+                    *({"if": _typed(cls.spec_name), "then": self.section(cls, loose)} for cls in each),
+                ],
+            }
         return {"$ref": f"#/$defs/{name}"}
+
+    def untyped(self, each: list[type[Component]], default: str | None, loose: bool) -> Json:
+        """A slot's map without `type`: the default type's, of any type where that is said elsewhere, else a mistake."""
+        known = next((cls for cls in each if cls.spec_name == default), None)
+        if known is not None:
+            return self.section(known, False)
+        keys: dict[str, Json] = {}
+        for cls in each:
+            found: dict[str, Json] = self.properties(cls, True) if loose else {key: {} for key in fields(cls)}
+            for key, value in found.items():
+                # What several types say of a key is most often the same.
+                keys[key] = value if key not in keys or value == keys[key] else _either(keys[key], value)
+        return {"properties": keys, "additionalProperties": False, **({} if loose else {"required": ["type"]})}
 
     def section(self, cls: type[Section], partial: bool) -> Json:
         """A section's or component's fields; nothing else may stand there."""
@@ -110,22 +128,26 @@ class _Writer:
             self.defs[name] = self.definition(cls, partial)
         return {"$ref": f"#/$defs/{name}"}
 
-    def definition(self, cls: type[Section], partial: bool) -> Json:
-        properties: dict[str, Json] = {}
-        if issubclass(cls, Component):
-            properties["type"] = {"const": cls.spec_name, "description": about(cls)}
-        if cls is Spec:
-            properties |= FILE_KEYS
+    def properties(self, cls: type[Section], partial: bool) -> dict[str, Json]:
+        """What may stand under each key."""
+        properties = dict(FILE_KEYS) if cls is Spec else {}
         # A field that others are merged over need be whole only where it stands alone.
         under = set(cls.underlay.values()) - {WHOLE}
-        shapes = fields(cls)
         for name, info in cls.model_fields.items():
             key = info.alias or name
-            shape = shapes[key]
-            loose = partial or key in cls.underlay or key in under
-            properties[key] = described(self.value(shape, loose), descriptions(cls).get(name), info, shape)
+            shape = fields(cls)[key]
+            value = {} if key in under and not partial else self.value(shape, partial or key in cls.underlay)
+            properties[key] = described(value, descriptions(cls).get(name), info, shape)
         for old, new in getattr(cls, "renamed", {}).items():
             properties[old] = {**properties[new], "deprecated": True, "description": f"Now called `{new}`."}
+        return properties
+
+    def definition(self, cls: type[Section], partial: bool) -> Json:
+        """The schema of a section's or component's map."""
+        properties = self.properties(cls, partial)
+        if issubclass(cls, Component):
+            properties = {"type": {"const": cls.spec_name, "description": about(cls)}, **properties}
+        under, shapes = set(cls.underlay.values()) - {WHOLE}, fields(cls)
         out: Json = {
             "title": f"{cls.kind} {cls.spec_name}" if issubclass(cls, Component) else cls.__name__,
             "description": about(cls),
@@ -139,8 +161,9 @@ class _Writer:
         if needed - under:
             out["required"] = sorted(needed - under)
         if under:
-            alone = {key: self.value(shapes[key], False) for key in sorted(under)}
+            merged, alone = ({key: self.value(shapes[key], loose) for key in sorted(under)} for loose in (True, False))
             out["if"] = {"anyOf": [{"required": [key]} for key in cls.underlay]}
+            out["then"] = {"properties": merged}
             out["else"] = {"properties": alone, **({"required": sorted(needed & under)} if needed & under else {})}
         return out
 
@@ -171,6 +194,26 @@ def required(cls: type[Section], _inside: tuple[type, ...] = ()) -> set[str]:
             if default is not None and required(default, (*_inside, cls)):
                 found.add(key)
     return found
+
+
+def worded(each: list[type[Component]]) -> Json:
+    """The names of components, each with what it is."""
+    return {"enum": [cls.spec_name for cls in each], "enumDescriptions": [*map(about, each)]}
+
+
+def _as(kind: str, then: Json, other: Json) -> Json:
+    """One schema of what is of a JSON type, another of anything else: no mistake in the one is told by the other."""
+    return {"if": {"type": kind}, "then": then, "else": other}
+
+
+def _either(one: Json, other: Json) -> Json:
+    """What one of two schemas admits, described as by the first."""
+    bare = [{key: each[key] for key in each if key not in ("description", "default")} for each in (one, other)]
+    return {**any_of(bare), **({"description": one["description"]} if "description" in one else {})}
+
+
+def _typed(name: str) -> Json:
+    return {**_MAP, "required": ["type"], "properties": {"type": {"const": name}}}
 
 
 def about(cls: type) -> str:

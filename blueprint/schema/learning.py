@@ -22,7 +22,7 @@ class Recompute(Section):
 class Ema(Section):
     """An exponential moving average of the weights, kept beside them while they learn."""
 
-    decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    decay: Annotated[float, Field(gt=0, lt=1)] = 0.999
     """Share of the average that stays at each update; the rest is the weights as they are then."""
     every_n_steps: PositiveInt = 1
     """Optimizer steps between updates."""

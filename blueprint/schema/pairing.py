@@ -144,6 +144,13 @@ class Pairing(Section):
         length = data.length or model.longest
         return None if length is None else objective.fits_length(tokenizer, length, model.longest)
 
+    @rule("objective", "data")
+    def _batch_has_others(objective: Objective | None, data: Data | None) -> Faults:
+        if objective is None or data is None or data.batch_size > 1 or "compares" not in objective.traits:
+            return None
+        what = f"objective `{objective.spec_name}` compares the samples of a batch, and there is one in each"
+        return Fault(what, "data.batch_size", "say `batch_size: 2` or more")
+
     @rule("writing", "model", "data")
     def _something_is_written(writing: Writing | None, model: Model, data: Data | None) -> Faults:
         if writing is None:

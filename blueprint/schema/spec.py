@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr
 
-from blueprint.component import Component, Fault, Faults, FilePath, Section, rule, slot
+from blueprint.component import Component, Fault, Faults, FilePath, Section, as_faults, rule, slot
 from blueprint.kinds import Objective, Optimizer, Schedule, Tokenizer
 from blueprint.schema.data import Data
 from blueprint.schema.learning import Ema, Recompute
@@ -205,12 +205,16 @@ class Spec(Pairing):
         return Fault(f"the model does not write text to sample: {why}", "sample", "remove `sample`")
 
     @rule("schedule", "trainer")
-    def _warmup_fits(schedule: Any, trainer: Trainer) -> Iterator[Fault]:
-        warmup = getattr(schedule, "warmup_steps", 0)
-        if trainer.max_steps is not None and warmup > trainer.max_steps:
-            yield Fault(
-                f"{warmup} warm-up steps do not fit into {trainer.max_steps} training steps", "schedule.warmup_steps"
-            )
+    def _schedule_fits(schedule: Schedule, trainer: Trainer) -> Iterator[Fault]:
+        for fault in () if trainer.max_steps is None else as_faults(schedule.fits(trainer.max_steps)):
+            yield replace(fault, at=f"schedule.{fault.at}" if fault.at else "schedule")
+
+    @rule("freeze")
+    def _frozen_once(freeze: list[str]) -> Iterator[Fault]:
+        for index, part in enumerate(freeze):
+            by = next((each for each in freeze if each != part and part.startswith(f"{each}.")), None)
+            if by is not None or part in freeze[:index]:
+                yield Fault(f"`{part}` is frozen already, by `{by or part}`", f"freeze.{index}", "remove it")
 
     @rule("compile", "recompute")
     def _compiled_as_a_whole(compile: bool, recompute: Recompute | None) -> Faults:

@@ -96,10 +96,7 @@ class ModelParallel(Strategy):
 
     @rule("data_parallel_size", "expert_parallel_size")
     def _experts_are_shared_out(data: Size, experts: int) -> Faults:
-        if data == "auto" or data % experts == 0:
-            return None
-        what = f"{experts} does not divide the {data} devices that share batches"
-        return Fault(what, "expert_parallel_size", "choose a size that divides them")
+        return None if data == "auto" else _shared_out(data, experts)
 
     @rule("data_parallel_size", "tensor_parallel_size")
     def _one_is_said(data: Size, tensor: Size) -> Faults:
@@ -120,7 +117,9 @@ class ModelParallel(Strategy):
         for size in sizes.values():
             product *= size
         if product == devices or (len(sizes) < 2 and devices % product == 0):
-            return None
+            tensor = self.tensor_parallel_size
+            shared = self.data_parallel_size if tensor == "auto" else devices // tensor
+            return None if shared == "auto" else _shared_out(shared, self.expert_parallel_size)
         at = min(sizes, key=lambda name: devices % sizes[name] == 0)
         shape = " × ".join(map(str, sizes.values()))
         whole = f"there are {devices}" if len(sizes) == 2 else f"that does not divide {devices}"
@@ -131,6 +130,13 @@ class ModelParallel(Strategy):
         from blueprint.training.strategies.parallel import Parallel
 
         return Parallel(self.data_parallel_size, self.tensor_parallel_size, self.expert_parallel_size)
+
+
+def _shared_out(devices: int, experts: int) -> Fault | None:
+    if devices % experts == 0:
+        return None
+    what = f"{experts} does not divide the {devices} devices that share batches"
+    return Fault(what, "expert_parallel_size", "choose a size that divides them")
 
 
 @register("fsdp")

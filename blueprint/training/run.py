@@ -41,7 +41,7 @@ from blueprint.training.start import with_tokens
 from blueprint.training.strategies.launch import loss_of
 from blueprint.training.strategies.layout import left_whole
 from blueprint.training.strategies.parallel import pieces, replicas
-from blueprint.training.task import Text, prepare, ready_to_train
+from blueprint.training.task import Text, fits_in, prepare, ready_to_train
 from blueprint.training.trainer import quiet, trainer
 from blueprint.training.written import Written, of_run, scorers
 
@@ -122,6 +122,7 @@ class _Training:
     """One sitting of a run: everything that `fit` and `resume` share."""
 
     def __init__(self, layout: Layout, text: Text, progress: bool, callbacks: Sequence[pl.Callback]) -> None:
+        fits_in(text)
         # The text's own spec: its tokenizer has learned what it had to.
         spec = text.spec
         self.spec, self.layout, self.text, self.progress = spec, layout, text, progress

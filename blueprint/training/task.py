@@ -8,7 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from blueprint.diagnosis import SpecError
 from blueprint.kinds import Tokenizer
+from blueprint.plan import placed
 from blueprint.schema.data import Data
 from blueprint.schema.spec import Spec
 from blueprint.training.baseline import of_labels
@@ -156,6 +158,15 @@ class Text:
 
     def notes(self) -> Iterator[str]:
         """What a person should know of the data before training begins."""
+        said, together = self.data.batch_size, self.spec.trainer.accumulate_grad_batches
+        if len(self.train) < said:
+            what = "has some of them again" if self.data.shuffle else "has all of them, and no more"
+            yield f"`batch_size: {said}` is more than there are samples, {len(self.train):,}: a batch {what}"
+        if self.batches < together:
+            yield (
+                f"`accumulate_grad_batches: {together}` is more than there are: a step has the {self.batches:,} "
+                "batches of an epoch"
+            )
         tokenizer = self.tokenizer
         if tokenizer is not None and tokenizer.learned is not None and (tokenizer.known or 0) < self.spec.vocab_size:
             yield (
@@ -192,6 +203,16 @@ def ready_to_train(spec: Spec) -> None:
         missing.append("`trainer` says how long, such as `trainer: {max_steps: 1000}`")
     if missing:
         raise TrainError("the spec does not say how to train:" + "".join(f"\n  = missing: {line}" for line in missing))
+
+
+def fits_in(text: Text) -> None:
+    """Raise `SpecError` where a spec says what does not fit into as many steps as its data gives: `max_epochs` tells
+    how many only now."""
+    spec, trainer = text.spec, text.spec.trainer.model_copy(update={"max_steps": text.steps})
+    said = {name: getattr(spec, name) for name in type(spec).model_fields} | {"trainer": trainer}
+    found = [fault for each in spec.rules() if "trainer" in each.reads for fault in each.faults(said)]
+    if found:
+        raise SpecError([placed(spec, fault) for fault in found])
 
 
 def tokenized(spec: Spec) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 from jsonschema import Draft202012Validator
 
@@ -74,6 +75,35 @@ def named(path: tuple[Any, ...]) -> bool:
 
 def test_it_is_a_schema() -> None:
     Draft202012Validator.check_schema(json_schema())
+
+
+def test_another_validator_finds_the_same() -> None:
+    other = jsonschema_rs.validator_for(json_schema())
+    for path in SHIPPED:
+        spec = value(path.read_text())
+        assert other.is_valid(spec), path
+        for where in maps(spec):
+            if not named(where):
+                wrong = copy.deepcopy(spec)
+                at(wrong, where)["zzqx"] = 1
+                assert not other.is_valid(wrong), (path, where)
+
+
+@pytest.mark.parametrize(
+    ("text", "places"),
+    [
+        pytest.param("trainer: {max_stepz: 3}", [("trainer",)], id="a key of a section"),
+        pytest.param("data: {source: {typo: text}}", [("data", "source")], id="`type` itself, where it must be said"),
+        pytest.param(
+            "model: {block: {attention: {heads: lots}}}", [("model", "block", "attention", "heads")], id="leaf"
+        ),
+        pytest.param("optimizer: {type: adam}", [("optimizer", "type")], id="a type"),
+        pytest.param("model: {norm: {type: layer, epz: 1}}", [("model", "norm")], id="a key of what may be null"),
+    ],
+)
+def test_a_mistake_is_told_alone_and_where_it_is(text: str, places: list[tuple[str, ...]]) -> None:
+    errors = VALIDATOR.iter_errors({"extends": "base.yaml", **value(text)})
+    assert [tuple(error.absolute_path) for error in errors] == places
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: str(p.relative_to(ROOT)))

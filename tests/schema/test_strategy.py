@@ -64,6 +64,11 @@ def test_several_devices_alone_mean_replicas() -> None:
             "trainer.strategy={type: model_parallel, tensor_parallel_size: auto}",
             "one of two sizes must be said for the other to follow",
         ),
+        ("trainer.strategy={type: model_parallel, expert_parallel_size: 3}", "3 does not divide the 4 devices"),
+        (
+            "trainer.strategy={type: model_parallel, expert_parallel_size: 4, tensor_parallel_size: 2}",
+            "4 does not divide the 2 devices that share batches",
+        ),
         ("trainer.strategy=model_paralel", "did you mean `model_parallel`"),
         ("trainer.strategy=model_parallel | trainer.precision=64-true", "`64-true` does not train under"),
         (

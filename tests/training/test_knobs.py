@@ -1,7 +1,12 @@
-"""No dead knob outside the model either: every key of data, training and saving changes something that can be seen."""
+"""No dead knob outside the model either: every key of data, training and saving changes something that can be seen.
+
+The schema is walked from the whole spec on, through every slot but `model`, so that a new section, kind or component
+has to be spoken of here. What would do nothing beside something else is refused there, as the end of this file shows.
+"""
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,14 +19,16 @@ import torch
 import blueprint as bp
 from blueprint.component import Section
 from blueprint.kinds import Document, Dropped
-from blueprint.registry import member
+from blueprint.registry import kinds, member
 from blueprint.schema.shape import fields
 from blueprint.schema.spec import Spec
 from blueprint.schema.trainer import Trainer
 from blueprint.training import metrics
 from blueprint.training.error import TrainError
 from blueprint.training.task import prepare
+from tests.conftest import ROOT
 from tests.shipped import shipped
+from tests.test_knobs import PARTS
 
 from .conftest import LABELLED, PAIRS, MakeSpec
 
@@ -66,6 +73,14 @@ TAGGED = f"{CLASSED} objective=token_classification model.head.type=token_classi
 TAGGED += f" data.source.type=tagged data.source.path={Path(__file__).with_name('tagged.conll')}"
 SEVERAL = f"{CLASSED} objective=multi_label model.head.labels=3"
 SEVERAL += f" data.source.type=multi_labelled data.source.path={Path(__file__).with_name('several.tsv')}"
+
+#: A group of weights, and one that differs by a key.
+GROUP = '{"parts":["head"],"lr":1e-2,"weight_decay":0.1}'
+GROUPS = {
+    "parts": GROUP.replace("head", "layers"),
+    "lr": GROUP.replace("1e-2", "1e-6"),
+    "weight_decay": GROUP.replace("0.1", "0.9"),
+}
 
 #: For every other key another value, and after a bar what it shows beside; the runs with and without it are compared.
 RUNS = {
@@ -145,6 +160,11 @@ RUNS = {
         f"optimizer.{name}.groups": f"optimizer.groups=[{{parts: [head], lr: 1e-9}}] | optimizer={name}"
         for name in ("adamw", "sgd", "lion", "adafactor", "muon")
     },
+    **{
+        f"optimizer.{name}.groups.{key}": f"optimizer.groups=[{group}] | optimizer={name} optimizer.groups=[{GROUP}]"
+        for name in ("adamw", "sgd", "lion", "adafactor", "muon")
+        for key, group in GROUPS.items()
+    },
     "freeze": "freeze=[embedding]",
     "ema": "ema={}",
     "ema.decay": "ema.decay=0.9 | ema.decay=0.5",
@@ -206,7 +226,7 @@ RUNS = {
     "sample.tokens": "sample.tokens=3 | sample={}",
     "sample.temperature": "sample.temperature=0 | sample={}",
 }
-#: Keys whose effect another test below shows, and those that only hold others or take other members.
+#: A change to each key of a source, which changes what it gives.
 SOURCES = {
     "source.reversal.count": {"count": 5},
     "source.reversal.length": {"length": 3},
@@ -328,62 +348,79 @@ TEXTS = (
     *("the same\nthe same\nthe same\nother", "a b a b a b c d e f", "one, one, two"),
     *(" ".join(f"w{n}" for n in range(40) if n % skip) for skip in range(5, 35)),
 )
+#: Keys whose effect another test shows, and where it stands: below in this file, or in another.
+HERE = "training/test_knobs.py"
 ELSEWHERE = {
-    *SOURCES,
-    # tests/training/test_distillation.py.
-    *(f"objective.distillation.{key}" for key in fields(member("objective", "distillation"))),
-    # tests/registry/objective/test_image_text.py.
-    "objective.image_text.loss",
-    *STAGES,
-    # What they change is memory and time alone: tests/training/test_recompute.py.
-    *("recompute", "recompute.part", "recompute.every"),
-    # tests/training/test_compile.py.
-    "compile",
-    # tests/training/test_precision.py and test_float8.py: not every machine can.
-    *("precision.float32_matmul_precision", "precision.float8"),
-    "start.from",
-    "start.parts",
-    "start.strict",
-    "source.text.path",
-    "data.source",
-    # What Lightning is told: tests/schema/test_strategy.py; what it does: tests/training/strategies.
-    *(f"strategy.model_parallel.{name}_parallel_size" for name in ("data", "tensor", "expert")),
-    "strategy.deepspeed.stage",
-    "tokenizer.file.path",
-    # tests/registry/text_score/test_text_score.py.
-    *(f"text_score.{name}.{key}" for name in shipped("text_score") for key in fields(member("text_score", name))),
-    # What is learned by them: tests/registry/tokenizer/test_trained.py; where it is kept: test_tokenizer.py here.
-    *(
-        f"tokenizer.{name}.{key}"
+    **dict.fromkeys(("start.from", "start.parts", "start.strict", "data.source", "source.text.path"), HERE),
+    "tokenizer.file.path": "registry/tokenizer/test_file.py",
+    **{
+        f"objective.distillation.{key}": "training/test_distillation.py"
+        for key in ("teacher", "hard", "temperature", "alpha", "cache", "cache.top", "cache.numbers")
+    },
+    "objective.image_text.loss": "registry/objective/test_image_text.py",
+    # What they change is memory and time alone.
+    **dict.fromkeys(("recompute", "recompute.part", "recompute.every"), "training/test_recompute.py"),
+    "compile": "training/test_compile.py",
+    # Not every machine can.
+    "precision.float32_matmul_precision": "training/test_precision.py",
+    "precision.float8": "training/test_float8.py",
+    # What Lightning is told; what it does with that is in training/strategies.
+    **{
+        f"strategy.model_parallel.{name}_parallel_size": "schema/test_strategy.py"
+        for name in ("data", "tensor", "expert")
+    },
+    "strategy.deepspeed.stage": "schema/test_strategy.py",
+    **{
+        f"text_score.{name}.{key}": "registry/text_score/test_text_score.py"
+        for name in ("bleu", "chrf")
+        for key in fields(member("text_score", name))
+    },
+    # What is learned by them, a test of every field; where it is kept: test_tokenizer.py here.
+    **{
+        f"tokenizer.{name}.{key}": "registry/tokenizer/test_trained.py"
         for name in shipped("tokenizer")
         if member("tokenizer", name).learned
         for key in fields(member("tokenizer", name))
-    ),
+    },
 }
-HOLDERS = {"model", "tokenizer", "data", "objective", "optimizer", "schedule", "trainer", "precision", "start"}
+#: Sections that must be there, and slots: they are what their keys and members are.
+HOLDERS = {"model", "tokenizer", "objective", "optimizer", "schedule", "data", "trainer", "precision", "start"}
+HOLDERS |= {"checkpoint"}
+#: What is for the machine alone: a run leaves nothing behind but what Lightning was told.
+MACHINE = {f"trainer.{key}" for key in ("accelerator", "devices", "num_nodes", "strategy")}
+MACHINE |= {"trainer.deterministic", "trainer.detect_anomaly"}
 BASE = ("trainer.max_steps=6", "checkpoint.every_n_steps=2")
 
 
-def keys(cls: type[Section], path: str = "") -> Iterator[str]:
+def walk(cls: type[Section], path: str, met: dict[str, set[str]]) -> Iterator[str]:
+    """Every key of a section, of the sections in it, in its lists and in its maps; `met` takes the kinds of its slots,
+    each with the keys of its members."""
     for key, shape in fields(cls).items():
         yield f"{path}{key}"
-        if shape.form == "section":
-            assert shape.cls is not None
-            yield from keys(shape.cls, f"{key}.")
-
-
-def all_keys() -> set[str]:
-    """Every key of a spec but those below `model`; of components by kind and name."""
-    return set(keys(Spec)) | {
-        f"{kind}.{name}.{key}"
-        for kind in ("objective", "optimizer", "schedule", "source", "stage", "strategy", "text_score", "tokenizer")
-        for name in shipped(kind)
-        for key in fields(member(kind, name))
-    }
+        inner = shape.item if shape.form in ("list", "map") else shape
+        assert inner is not None
+        if inner.form == "section":
+            assert inner.cls is not None
+            yield from walk(inner.cls, f"{path}{key}.", met)
+        elif inner.form == "slot" and (cls, key) != (Spec, "model") and inner.kind not in met:
+            met[inner.kind] = set()
+            for name in shipped(inner.kind):
+                met[inner.kind] |= set(walk(member(inner.kind, name), f"{inner.kind}.{name}.", met))
 
 
 def test_every_key_has_a_trial_or_a_reason() -> None:
-    assert {*RUNS, *REASONS, *ELSEWHERE, *HOLDERS, "checkpoint"} == all_keys()
+    met: dict[str, set[str]] = {}
+    found = set(walk(Spec, "", met)).union(*met.values())
+    assert {*RUNS, *REASONS, *SOURCES, *STAGES, *ELSEWHERE, *HOLDERS} == found
+    # No kind escapes both this walk and that of models.
+    assert {*met, *(kind for kind, _ in PARTS)} == {kind for kind in kinds() if shipped(kind)}
+    assert {"source", "stage", "tokenizer", "strategy", "text_score"} < set(met)
+
+
+def test_what_is_shown_elsewhere_is_shown_there() -> None:
+    for key, path in ELSEWHERE.items():
+        text = (ROOT / "tests" / path).read_text()
+        assert key.rpartition(".")[2] in text or "fields(" in text, f"{path} says nothing of {key}"
 
 
 @pytest.fixture
@@ -434,7 +471,10 @@ def test_every_key_changes_a_run(
     said = [*BASE, *beside.split()]
     if beside not in known:
         known[beside] = left(make_spec(*said), tmp_path / "before", told)
-    assert left(make_spec(*said, change), tmp_path / "after", told) != known[beside]
+    before, after = known[beside], left(make_spec(*said, change), tmp_path / "after", told)
+    shows = {name for name in before if before[name] != after[name]}
+    # That something was passed on to Lightning is no effect.
+    assert shows >= {"told"} if key in MACHINE else shows - {"told"}, f"{key} is dead"
 
 
 def test_a_run_leaves_the_same_twice(make_spec: MakeSpec, tmp_path: Path, told: dict[str, Any]) -> None:
@@ -539,3 +579,77 @@ def test_what_a_run_starts_from_is_what_it_says(make_spec: MakeSpec, tmp_path: P
     with pytest.raises(TrainError, match="layers"):
         begun("strict", "model.layers=3")
     assert begun("lax", "model.layers=3", "start.strict=false") == set(old)
+
+
+@pytest.mark.parametrize(
+    ("said", "path", "words"),
+    [
+        ("trainer.gradient_clip_algorithm=value", "trainer.gradient_clip_algorithm", "without `gradient_clip_val`"),
+        ("schedule.warmup_steps=9", "schedule.warmup_steps", "9 warm-up steps do not fit into 8"),
+        ("schedule=wsd schedule.warmup_steps=6 schedule.decay=0.5", "schedule.decay", "begins within the warm-up"),
+        ("freeze=[layers,layers.0]", "freeze.1", "frozen already, by `layers`"),
+        ("freeze=[embedding,embedding]", "freeze.1", "frozen already, by `embedding`"),
+        ("ema.begin=8", "ema", "nothing is averaged within 8"),
+        ("ema.decay=0", "ema.decay", "greater than 0"),
+        ("precision={}", "precision", "says nothing"),
+        ("precision.float32=[head]", "precision.float32", "changes nothing under `32-true`"),
+        ("precision.init_scale=4", "precision.init_scale", "float16 alone"),
+        ("data.bucket=2", "data.bucket", "all of one width"),
+        (f"{PAIRED} data.bucket=2 data.shuffle=false", "data.bucket", "samples stay as they lie"),
+        (f"{PAIRED} data.packing=single", "data.packing", "not running text"),
+        ("data.packing=single data.positions=restart", "data.positions", "a sample is one document"),
+        ("data.target_length=4", "data.target_length", "gives no pairs"),
+        ("data.stages=[length]", "data.stages.0", "without either, nothing is left out"),
+        (f"{PAIRED} writing.length_penalty=2", "writing.length_penalty", "without beams"),
+        ("writing={}", "writing", "writes nothing"),
+        (f"{MASKED} sample={{}}", "sample", "does not write text"),
+        ("optimizer=sgd optimizer.momentum=0 optimizer.nesterov=true", "optimizer.nesterov", "without `momentum`"),
+        ("compile=true recompute={}", "compile", "part by part"),
+        (f"{CLASSED} model.head.labels=1", "model.head.labels", "the only class"),
+        (f"{ENCODER} {VECTORS} data.batch_size=1", "data.batch_size", "one in each"),
+        (f"{NOISE} objective.infill=0 objective.mean_length=5", "objective.mean_length", "leaves none"),
+    ],
+)
+def test_what_would_do_nothing_is_refused_where_it_is_said(
+    said: str, path: str, words: str, make_spec: MakeSpec
+) -> None:
+    with pytest.raises(bp.SpecError) as caught:
+        make_spec(*said.split())
+    assert any(".".join(each.path).startswith(path) for each in caught.value.problems)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("schedule.warmup_steps=9", "9 warm-up steps do not fit into 4 training steps"),
+        ("ema.begin=9", "nothing is averaged within 4 training steps"),
+        ("freeze=[nothing]", "no weight's name begins with `nothing`"),
+        ('freeze=[head] optimizer.groups=[{"parts":["head"],"lr":0.1}]', "nothing is left for this group"),
+        ('optimizer.groups=[{"parts":["norm"],"weight_decay":0.1}]', "vectors alone"),
+    ],
+)
+def test_what_only_the_data_or_the_model_tells_to_do_nothing_is_refused_before_training(
+    said: str, words: str, make_spec: MakeSpec, tmp_path: Path
+) -> None:
+    spec = make_spec("trainer.max_steps=null", "trainer.max_epochs=1", *said.split())
+    with pytest.raises(bp.SpecError, match=words):
+        bp.fit(spec, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (
+            "data.batch_size=1000",
+            "`batch_size: 1000` is more than there are samples, .*: a batch has some of them again",
+        ),
+        ("data.batch_size=1000 data.shuffle=false", "a batch has all of them, and no more"),
+        ("trainer.accumulate_grad_batches=50", "`accumulate_grad_batches: 50` is more than there are"),
+    ],
+)
+def test_what_the_data_cannot_fill_is_told(said: str, words: str, make_spec: MakeSpec) -> None:
+    assert not list(prepare(make_spec(), progress=False).notes())
+    (note,) = prepare(make_spec(*said.split()), progress=False).notes()
+    assert re.search(words, note)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from blueprint.component import Site, register
+from blueprint.component import Fault, Site, register
 from blueprint.kinds import Objective
 
 if TYPE_CHECKING:
@@ -26,6 +26,13 @@ class Classification(Objective):
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Probability spread evenly over the classes in the target (Szegedy et al., 2016, §7)."""
+
+    def fits_labels(self, labels: int | None, outputs: int) -> Fault | None:
+        """Two outputs at least, and one for each label."""
+        if outputs < 2:
+            what = "the only class there is always has a probability of 1, from which nothing is learned"
+            return Fault(what, "model.head.labels", "say as many `labels` as the data has, or `objective: binary`")
+        return super().fits_labels(labels, outputs)
 
     def build(self, at: Site) -> "ClassificationObjective":
         """The function `(model, batch) -> (loss, metrics)`."""

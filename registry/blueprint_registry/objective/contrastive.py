@@ -22,7 +22,7 @@ class Contrastive(Objective):
     Losses of the model's parts act in training alone.
     """
 
-    traits: ClassVar[frozenset[str]] = frozenset({"pooled"})
+    traits: ClassVar[frozenset[str]] = frozenset({"pooled", "compares"})
     models: ClassVar[frozenset[str]] = frozenset({"encoder", "decoder"})
     beside: ClassVar[dict[str, Any]] = {"model.head": "pooler"}
     unit: ClassVar[str | None] = "text"

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from blueprint.component import Fault, Faults
 from blueprint.kinds import Schedule
 
 
@@ -18,6 +19,13 @@ class Warmed(Schedule):
         if step < self.warmup_steps:
             return (step + 1) / self.warmup_steps
         return self.after(min(step, total) - self.warmup_steps, total - self.warmup_steps)
+
+    def fits(self, total: int) -> Faults:
+        """Whether the rate reaches its peak."""
+        if self.warmup_steps > total:
+            what = f"{self.warmup_steps} warm-up steps do not fit into {total} training steps"
+            return Fault(what, "warmup_steps", "warm up over fewer, or train longer")
+        return None
 
     def after(self, step: int, total: int) -> float:
         """The multiplier `step` steps after the warmup, of `total` that follow it."""

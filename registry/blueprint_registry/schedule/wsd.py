@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from blueprint.component import register
+from blueprint.component import Fault, Faults, register
 from blueprint_registry.schedule._warmup import Warmed
 
 
@@ -27,6 +27,13 @@ class Wsd(Warmed):
     def examples(cls) -> list[dict[str, Any]]:
         """Both shapes."""
         return [{"warmup_steps": 10}, {"shape": "linear", "final": 0.1}]
+
+    def fits(self, total: int) -> Faults:
+        """Whether there is a peak to decay from: the warmup is over when the decay begins."""
+        if self.warmup_steps <= total and self.warmup_steps + self.decay * total > total:
+            what = f"the decay, the last {self.decay:g} of {total} training steps, begins within the warm-up"
+            return Fault(what, "decay", "choose a shorter `decay`, warm up over fewer steps, or train longer")
+        return super().fits(total)
 
     def after(self, step: int, total: int) -> float:
         """1 until the decay begins, `final` at the end."""
