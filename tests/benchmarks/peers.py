@@ -1,6 +1,6 @@
 """The other libraries that the speed benchmarks compare with, each with the same network.
 
-    transformers        with its two ways to compute attention on a CPU, `eager` and `sdpa`; its own caches and `generate`
+    transformers        `eager` and `sdpa`, its two ways to compute attention on a CPU; its own `generate`
     LitGPT              its `GPT` and `generate`, weights copied from ours
     x-transformers      its `TransformerWrapper` and `AutoregressiveWrapper`, flash attention; same shape, own weights
 
