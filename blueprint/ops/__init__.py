@@ -7,7 +7,7 @@ from blueprint.ops.everyone import everyone, shared_by
 from blueprint.ops.flow import Flow
 from blueprint.ops.grouped import GroupedLinear, Groups
 from blueprint.ops.keys import Keys
-from blueprint.ops.linear import Embedding, Linear
+from blueprint.ops.linear import Embedding, Linear, linear
 from blueprint.ops.memory import Memory, MemoryState
 from blueprint.ops.meter import Meter
 from blueprint.ops.optimizer import Stepping, Together, its_own_way, running
@@ -47,6 +47,7 @@ __all__ = [
     "everyone",
     "is_spread",
     "its_own_way",
+    "linear",
     "merge_terms",
     "own",
     "parameter_groups",
