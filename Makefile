@@ -27,7 +27,7 @@ lint: $(VENV)/.made-test
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m ruff check --fix .
 
-bench: $(VENV)/.made-test
+bench: $(VENV)/.made-bench
 	@for each in tests/benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
 
 clean:
@@ -44,4 +44,10 @@ $(VENV)/.made: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.made-test: $(VENV)/.made
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,pretrained]'
+	@touch $@
+
+# LitGPT wants an older huggingface_hub than transformers does: of it the model alone is used, which needs neither.
+$(VENV)/.made-bench: $(VENV)/.made-test
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[test,benchmarks]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-deps litgpt
 	@touch $@

@@ -7,7 +7,7 @@ from blueprint.ops.everyone import everyone, of_everyone, shared_by
 from blueprint.ops.flow import Flow
 from blueprint.ops.grouped import GroupedLinear, Groups
 from blueprint.ops.keys import Keys
-from blueprint.ops.linear import Embedding, Linear, filled_later
+from blueprint.ops.linear import Embedding, Linear, filled_later, linear
 from blueprint.ops.memory import Memory, MemoryState
 from blueprint.ops.meter import Meter
 from blueprint.ops.optimizer import Stepping, Together, its_own_way, running
@@ -48,6 +48,7 @@ __all__ = [
     "filled_later",
     "is_spread",
     "its_own_way",
+    "linear",
     "merge_terms",
     "of_everyone",
     "own",

@@ -1,4 +1,7 @@
-"""Linear maps and tables that say what they are for, so that initialisation can tell them apart."""
+"""Linear maps and tables that say what they are for, so that initialisation can tell them apart.
+
+N rows, D width in, E width out.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from contextvars import ContextVar
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Role = Literal["linear", "residual", "head"]
@@ -23,6 +27,26 @@ def filled_later() -> Iterator[None]:
         yield
     finally:
         _FILLED_LATER.reset(before)
+
+
+#: So many rows a CPU multiplies with a matrix of so many numbers faster when the matrix stands first: 1.2 to 1.7 × for
+#: 8 to 32 rows, as sequences that are decoded together have; for fewer rows or more it is the other way round.
+FEW, LARGE = range(8, 33), 1 << 19
+
+
+def linear(x_ND: Tensor, weight_ED: Tensor, bias_E: Tensor | None = None) -> Tensor:
+    """(…, D) to (…, E): x Wᵀ + b, for a few rows without gradients as (W xᵀ)ᵀ + b."""
+    if (
+        torch.is_grad_enabled()
+        or x_ND.numel() // x_ND.shape[-1] not in FEW
+        or weight_ED.numel() < LARGE
+        or type(weight_ED) not in (Tensor, nn.Parameter)
+        or not (weight_ED.is_cpu and weight_ED.dtype == x_ND.dtype == torch.float32)
+        or torch.is_autocast_enabled("cpu")
+    ):
+        return F.linear(x_ND, weight_ED, bias_E)
+    y_NE = (weight_ED @ x_ND.reshape(-1, x_ND.shape[-1]).t()).t().contiguous().view(*x_ND.shape[:-1], -1)
+    return y_NE if bias_E is None else y_NE.add_(bias_E)
 
 
 class Linear(nn.Linear):
@@ -49,6 +73,10 @@ class Linear(nn.Linear):
         """Draw initial values, except where they would be drawn twice."""
         if not _FILLED_LATER.get():
             super().reset_parameters()
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(…, d_in) to (…, d_out)."""
+        return linear(input, self.weight, self.bias)
 
 
 class Embedding(nn.Embedding):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -30,11 +31,11 @@ def ours() -> torch.nn.Module:
     return bp.build(bp.load(SPEC))
 
 
-def theirs(attention: str) -> torch.nn.Module:
-    """The same network of transformers, with one of its ways to compute attention."""
+def llama_config() -> Any:
+    """The same network, as transformers says it."""
     import transformers
 
-    config = transformers.LlamaConfig(
+    return transformers.LlamaConfig(
         hidden_size=D_MODEL,
         num_hidden_layers=LAYERS,
         num_attention_heads=HEADS,
@@ -43,11 +44,10 @@ def theirs(attention: str) -> torch.nn.Module:
         vocab_size=VOCABULARY,
         max_position_embeddings=LENGTH,
         tie_word_embeddings=False,
-        attn_implementation=attention,
         bos_token_id=None,
         eos_token_id=None,
+        use_cache=False,
     )
-    return transformers.LlamaForCausalLM(config).float()
 
 
 def weights(model: torch.nn.Module) -> list[torch.Tensor]:
@@ -66,16 +66,18 @@ def multiply(matrices: Sequence[torch.Tensor], tokens: int) -> Run:
     return run
 
 
-def compare(runs: dict[str, Run], repeats: int) -> dict[str, list[float]]:
+def compare(
+    runs: dict[str, Run], repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Seconds of each, taken in turn so that whatever else the machine does meets all alike."""
     for run in runs.values():
         run()
     taken: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
-            start = time.perf_counter()
+            start = clock()
             run()
-            taken[name].append(time.perf_counter() - start)
+            taken[name].append(clock() - start)
     return taken
 
 

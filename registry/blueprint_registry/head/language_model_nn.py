@@ -6,10 +6,9 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueprint.ops import Flow, Linear
+from blueprint.ops import Flow, Linear, linear
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -38,7 +37,7 @@ class LanguageModelHead(nn.Module):
     def forward(self, x_BTD: Tensor, table_VD: Tensor | None = None, flow: Flow | None = None) -> Tensor:
         """Hidden states (B, T, D) to logits (B, T, V); `table_VD` is the embedding's, for a tied head."""
         weight_VD, bias_V = self.projection(table_VD)
-        logits_BTV = F.linear(x_BTD if self.scale == 1 else x_BTD * self.scale, weight_VD, bias_V)
+        logits_BTV = linear(x_BTD if self.scale == 1 else x_BTD * self.scale, weight_VD, bias_V)
         return logits_BTV if self.softcap is None else torch.tanh(logits_BTV / self.softcap) * self.softcap
 
 
