@@ -9,6 +9,9 @@ Weights are shared by way of a saved checkpoint (`bp.import_hf`; LitGPT's are co
 whoever has the same weights must write the same ids. No row ends before its time. Runs are taken in turn in one
 process, ratios are medians of pairs.
 
+Where ours gains: keys and values have their room from the start, and eight rows go through a large matrix with the
+matrix standing first (`blueprint/ops/linear.py`), which takes 0.6 to 0.85 of the plain product's time.
+
     python tests/benchmarks/bench_decode.py [--only one] [--tokens 128] [--repeats 9] [--processor] [--json]
 """
 
