@@ -142,6 +142,7 @@ class _CrossEntropy(torch.autograd.Function):
                 grad_VD.addmm_(grad_CV.t(), x_CD)
             elif grad_VD is not None:
                 grad_VD += grad_CV.t() @ x_CD
+            del grad_CV  # before the next one is made
         return total
 
     @staticmethod

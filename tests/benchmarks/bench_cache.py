@@ -1,4 +1,4 @@
-"""The time that a token takes after 512 to 8,192 others, and what is kept of them: window, latents, all keys and values.
+"""The time a token takes after 512 to 8,192 others, and what is kept of them: window, latents, all keys and values.
 
 The same decoder three times, fp32, batch 1, one thread, random tokens: with a window of 256, with latent attention
 (what DeepSeek-V2 calls MLA), and with every head's keys and values kept. States of all lengths decode in turn; times
