@@ -120,6 +120,7 @@ def _on_one(
     )
     step = at_length(("memory.activations", "memory.training"), lambda n: activations(spec, written, n, batch))
     state = known(("memory.optimizer", "memory.training"), lambda: memory.optimizer_state(spec, model, written))
+    update = known(("memory.updating", "memory.training"), lambda: memory.updating(spec, model, written))
     held, gradients = memory.weights(model)
     one_more, cache = _cache(model, length, batch, unknown, known)
     return Cost(
@@ -136,7 +137,7 @@ def _on_one(
         flops_training=work.get("training"),
         cache_bytes_per_token=one_more,
         cache_bytes=cache,
-        memory=Memory(held, gradients, state, step.get("activations"), memory.averages(spec, model)),
+        memory=Memory(held, gradients, state, step.get("activations"), memory.averages(spec, model), updating=update),
         unknown=unknown,
         tokens=_tokens(written, length),
     )

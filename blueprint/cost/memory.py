@@ -6,6 +6,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -62,6 +63,29 @@ def optimizer_tensors(spec: Spec, model: nn.Module, plan: Plan) -> dict[str, lis
     return {name: [each for each in leaves if isinstance(each, Tensor)] for name, leaves in kept.items()}
 
 
+def updating(spec: Spec, model: nn.Module, plan: Plan) -> int:
+    """The most bytes that the spec's optimizer takes for a moment in a step, beyond what it keeps, by taking two."""
+    # Optimizers choose how to compute by what the weights are: plain CPU memory, of which one number stands for all.
+    plain = [replace(each, parameter=nn.Parameter(_one(each.parameter))) for each in trained(model, spec)]
+    optimizer = spec.optimizer.build(plan.site)(plain)
+    ledger = Ledger(nn.Module())
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        for group in optimizer.param_groups:
+            group["params"] = [nn.Parameter(torch.empty(each.shape, dtype=each.dtype)) for each in group["params"]]
+            for each in group["params"]:
+                each.grad = torch.empty_like(each)
+                ledger.set_apart(each, each.grad)
+        optimizer.step()
+        ledger.set_apart(*(each for kept in optimizer.state.values() for each in tree_leaves(kept)))
+        with ledger:
+            optimizer.step()
+    return ledger.peak()
+
+
+def _one(like: Tensor) -> Tensor:
+    return torch.empty((1,) * like.dim(), dtype=like.dtype).expand(like.shape)
+
+
 def averages(spec: Spec, model: nn.Module) -> int:
     """Bytes of the means of the weights that learn, in float32 at least, where the spec keeps them."""
     learned = [each for each in model.parameters() if each.requires_grad and spec.ema is not None]
@@ -107,7 +131,7 @@ def step(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss, watch
         recompute(model, spec.recompute)
         watch.divide(model)
         inputs = trial_batch(plan, batch, length, objective=spec.objective)
-        with Ledger(model) as ledger:
+        with Ledger(model, spec.trainer.accumulate_grad_batches > 1) as ledger:
             watch.follow(model, ledger)
             with computing(spec.trainer.precision), few_chunks():
                 loss, _ = objective(model, inputs)
@@ -143,19 +167,22 @@ class Ledger(TorchDispatchMode):
     """Writes down every storage that operations make and let go of, and so what they hold at most.
 
     A new gradient counts while the forward makes it, as the last step's gradient then still stands beside it (Lightning
-    clears gradients between forward and backward); from the backward on it takes that one's place.
+    clears gradients between forward and backward); from the backward on it takes that one's place. Where batches are
+    accumulated (`adds`) it counts until it has been added to those before.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, adds: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.adds = adds
         self.events: list[tuple[int, int]] = []  # (which storage, bytes it adds or frees)
         self.backward: int | None = None  # how many events came before it
-        self.gradients: set[int] = set()
+        self.gradients: dict[int, int] = {}  # how many events came before each was a parameter's
         self.beside: set[int] = set()  # what stands there that no operation made
         self.serial = itertools.count()
         self.alive: dict[int, int] = {}  # storage address → serial
         self.watched: list[weakref.ref[Any]] = []
-        self.outside = {self._address(each) for each in (*model.parameters(), *model.buffers())}
+        self.outside: set[int] = set()
+        self.set_apart(*model.parameters(), *model.buffers())
         for parameter in filter(lambda each: each.requires_grad, model.parameters()):
             parameter.register_post_accumulate_grad_hook(self._accumulated)
 
@@ -165,6 +192,10 @@ class Ledger(TorchDispatchMode):
             if isinstance(each, Tensor):
                 self._note(each)
         return out
+
+    def set_apart(self, *tensors: Any) -> None:
+        """These are counted elsewhere."""
+        self.outside |= {self._address(each) for each in tensors if isinstance(each, Tensor)}
 
     def begin_backward(self) -> None:
         """The forward is over."""
@@ -185,15 +216,23 @@ class Ledger(TorchDispatchMode):
         """The bytes held after each event; `everything` is all gradients and what stands beside, too."""
         held, course = 0, []
         standing: dict[int, int] = {}
+        until = {} if everything else self._until()
+        leaving: dict[int, list[int]] = {}
+        for serial, index in until.items():
+            leaving.setdefault(index, []).append(serial)
         for index, (serial, change) in enumerate(self.events):
-            if not everything and index == self.backward:
-                held -= sum(standing.pop(each, 0) for each in self.gradients)
-            late = self.backward is not None and index >= self.backward
-            if everything or not (serial in self.beside or (late and serial in self.gradients)):
+            held -= sum(standing.pop(each, 0) for each in leaving.get(index, ()))
+            if everything or not (serial in self.beside or index >= until.get(serial, len(self.events))):
                 standing[serial] = standing.get(serial, 0) + change
                 held += change
             course.append(held)
         return course
+
+    def _until(self) -> dict[int, int]:
+        """The event from which on a gradient counts as one, and not as something a step holds besides."""
+        if self.adds:
+            return self.gradients
+        return {} if self.backward is None else dict.fromkeys(self.gradients, self.backward)
 
     def _note(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
@@ -213,7 +252,7 @@ class Ledger(TorchDispatchMode):
         assert parameter.grad is not None
         serial = self.alive.get(self._address(parameter.grad))
         if serial is not None:
-            self.gradients.add(serial)
+            self.gradients[serial] = len(self.events)
 
     @staticmethod
     def _address(tensor: Tensor) -> int:

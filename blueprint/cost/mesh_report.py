@@ -28,6 +28,7 @@ class DeviceMemory(Memory):
         """JSON-ready values."""
         plain = super().to_plain()
         total = plain.pop("training")
+        del plain["updating"]  # not told of what is spread
         return {**plain, "transit": self.transit, "training": total}
 
 

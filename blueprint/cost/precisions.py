@@ -63,10 +63,11 @@ def _under(spec: Spec, names: tuple[str, ...], kept: tuple[str, ...], length: in
     try:
         held = None if length is None else activations(changed, written, length, batch)["activations"]
         state: int | None = memory.optimizer_state(changed, model, written)
+        update: int | None = memory.updating(changed, model, written)
     except Exception:  # a part may do anything; `bp.cost` says what it did
-        held = state = None
+        held = state = update = None
     weights, gradients = memory.weights(model)
-    return Under(names, kept, Memory(weights, gradients, state, held, memory.averages(changed, model)))
+    return Under(names, kept, Memory(weights, gradients, state, held, memory.averages(changed, model), updating=update))
 
 
 def table(found: Iterable[Under], length: int | None, batch: int) -> str:

@@ -51,20 +51,24 @@ class Layers:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes of one training step on one device; `activations` is the most a step holds beyond the others, `averages`
-    what the means of the weights take (`ema`)."""
+    """Bytes of one training step on one device; `activations` is the most that forward and backward hold beyond the
+    others, `updating` the most that the optimizer takes for a moment once these are gone, `averages` what the means of
+    the weights take (`ema`)."""
 
     weights: int
     gradients: int
     optimizer: int | None
     activations: int | None
     averages: int = 0
+    updating: int | None = field(default=0, kw_only=True)
 
     @property
     def training(self) -> int | None:
-        """All together: the gradients of the step before still stand while the next forward runs."""
-        parts = (self.weights, self.gradients, self.optimizer, self.activations, self.averages)
-        return None if None in parts else sum(part for part in parts if part is not None)
+        """The most at one time: the gradients of the step before still stand while the next forward runs."""
+        if self.optimizer is None or self.activations is None or self.updating is None:
+            return None
+        kept = self.weights + self.gradients + self.optimizer + self.averages
+        return kept + max(self.activations, self.updating)
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready values."""
@@ -74,6 +78,7 @@ class Memory:
             "optimizer": self.optimizer,
             "activations": self.activations,
             "averages": self.averages,
+            "updating": self.updating,
             "training": self.training,
         }
 
@@ -187,6 +192,10 @@ class Cost:
     def _memory_rows(self) -> Iterator[tuple[str, str, str]]:
         for name, number in self.memory.to_plain().items():
             if name == "averages" and not number:
+                continue
+            if name == "updating":
+                if (number or 0) > (self.memory.activations or 0):
+                    yield name, said(number, size), "the optimizer, once activations are gone"
                 continue
             yield ("total" if name == "training" else name), said(number, size), ""
 

@@ -5,6 +5,7 @@ from blueprint.ops.cross_entropy import cross_entropy
 from blueprint.ops.dispatch import dispatch
 from blueprint.ops.everyone import everyone, of_everyone, shared_by
 from blueprint.ops.flow import Flow
+from blueprint.ops.gate import gate
 from blueprint.ops.grouped import GroupedLinear, Groups
 from blueprint.ops.keys import Keys
 from blueprint.ops.linear import Embedding, Linear, filled_later, linear
@@ -46,6 +47,7 @@ __all__ = [
     "dispatch",
     "everyone",
     "filled_later",
+    "gate",
     "is_spread",
     "its_own_way",
     "linear",

@@ -142,6 +142,7 @@ class _CrossEntropy(torch.autograd.Function):
                 grad_VD.addmm_(grad_CV.t(), x_CD)
             elif grad_VD is not None:
                 grad_VD += grad_CV.t() @ x_CD
+            del grad_CV  # before the next one is made
         return total
 
     @staticmethod
@@ -174,22 +175,28 @@ def _chunk(
     vocab = l_CV.shape[1]
     counts_C = (target_C != terms.ignore).to(wide)
     target_C1 = target_C.where(target_C != terms.ignore, 0)[:, None]
-    lse_C = l_CV.logsumexp(-1)
+    slope_CV = None if terms.softcap is None or not wanted else 1.0 - (l_CV / terms.softcap) ** 2
     hit = 1.0 - terms.smoothing
-    loss_C = lse_C - hit * l_CV.gather(1, target_C1)[:, 0]
+    said_C = hit * l_CV.gather(1, target_C1)[:, 0]
     if terms.smoothing:
-        loss_C -= terms.smoothing / vocab * l_CV.sum(-1)
+        said_C += terms.smoothing / vocab * l_CV.sum(-1)
+    # In place, as `logsumexp` takes room for all logits once more and leaves nothing of the softmax.
+    most_C1 = l_CV.amax(-1, keepdim=True)
+    grad_CV = l_CV.sub_(most_C1).exp_()
+    sum_C1 = grad_CV.sum(-1, keepdim=True)
+    lse_C1 = most_C1.add_(sum_C1.log())
+    loss_C = lse_C1[:, 0] - said_C
     if terms.z_loss:
-        loss_C += terms.z_loss * lse_C**2
+        loss_C += terms.z_loss * lse_C1[:, 0] ** 2
     loss = (loss_C * counts_C).sum()
     if not wanted:
         return loss, None
-    slope_CV = None if terms.softcap is None else 1.0 - (l_CV / terms.softcap) ** 2
-    grad_CV = l_CV.sub_(lse_C[:, None]).exp_()
+    # The slope of the log-partition, and what of it counts, is one factor a row.
+    by_C1 = counts_C[:, None] / sum_C1
     if terms.z_loss:
-        grad_CV *= 1.0 + 2.0 * terms.z_loss * lse_C[:, None]
+        by_C1 *= 1.0 + 2.0 * terms.z_loss * lse_C1
+    grad_CV *= by_C1
     if terms.smoothing:
-        grad_CV -= terms.smoothing / vocab
-    grad_CV.scatter_add_(1, target_C1, grad_CV.new_full(target_C1.shape, -hit))
-    grad_CV *= counts_C[:, None]
+        grad_CV -= terms.smoothing / vocab * counts_C[:, None]
+    grad_CV.scatter_add_(1, target_C1, -hit * counts_C[:, None])
     return loss, grad_CV if slope_CV is None else grad_CV.mul_(slope_CV)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from blueprint.ops import Flow, Linear, Shards, cut
+from blueprint.ops import Flow, Linear, Shards, cut, gate
 
 if TYPE_CHECKING:
     from blueprint.component import Site
@@ -42,7 +42,7 @@ class GatedFeedForward(nn.Module):
             gate_BTF, up_BTF = gate_BTF.clamp(max=self.clamp), up_BTF.clamp(-self.clamp, self.clamp)
         if self.up_offset:
             up_BTF = up_BTF + self.up_offset
-        h_BTF = self.activation(gate_BTF) * up_BTF
+        h_BTF = gate(self.activation, gate_BTF, up_BTF)
         if self.dropout:
             h_BTF = F.dropout(h_BTF, self.dropout, self.training)
         return self.down(h_BTF if self.inner_norm is None else self.inner_norm(h_BTF)), {}
