@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from blueprint.files import write_atomic
+from blueprint.files import room_for, write_atomic
 
 Row = dict[str, float]
 
@@ -35,9 +35,7 @@ class Table:
         rows = [row for row in read(path) if after is None or row["step"] <= after]
         self.columns = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
         self._last: Row = rows[-1] if rows else {}
-        self._rewrite(rows[:-1])
-        if self._last:
-            self._write()
+        self._rewrite(rows)
 
     def put(self, step: int, values: Mapping[str, float]) -> None:
         """Add values to the row of `step`, which is the last one or comes after it."""
@@ -47,8 +45,9 @@ class Table:
         new = [name for name in values if name not in self.columns]
         if new:
             self.columns += new
-            self._rewrite([row for row in read(self.path) if row["step"] != step])
-        self._write()
+            self._rewrite([*(row for row in read(self.path) if row["step"] != step), self._last])
+        else:
+            self._write()
 
     @property
     def last(self) -> Row:
@@ -57,14 +56,16 @@ class Table:
 
     def _write(self) -> None:
         # In place: the row may have been there with fewer values.
-        with open(self.path, "r+b") as file:
+        with room_for(self.path), open(self.path, "r+b") as file:
             file.seek(self._at)
             file.write(self._lines([self._last]).encode())
             file.truncate()
 
     def _rewrite(self, rows: list[Row]) -> None:
-        write_atomic(self.path, ",".join(self.columns) + "\n" + self._lines(rows))
-        self._at = self.path.stat().st_size
+        # The last row with the others: who is killed here loses none.
+        before = ",".join(self.columns) + "\n" + self._lines(rows[:-1])
+        write_atomic(self.path, before + self._lines(rows[-1:]))
+        self._at = len(before.encode())
 
     def _lines(self, rows: Iterable[Row]) -> str:
         out = io.StringIO()

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blueprint.files import atomic_path
+from blueprint.files import atomic_path, room_for
 
 #: The statistics of a step: numbers by part and name.
 Told = dict[str, dict[str, list[float] | float]]
@@ -75,7 +75,7 @@ class Statistics:
         if max(map(len, rows), default=0) > self._width:
             self._rewrite([*(_rows(self.path) if self.path.is_file() else ()), *rows])
         elif rows:
-            with open(self.path, "a", encoding="utf-8", newline="") as file:
+            with room_for(self.path), open(self.path, "a", encoding="utf-8", newline="") as file:
                 file.write(_lines(rows))
 
     def _rewrite(self, rows: list[list[str]]) -> None:
