@@ -62,12 +62,21 @@ class Place:
         """What every batch was, as it was read."""
         return self.root / "trace"
 
-    def start(self, word: str, *words: str, **more: Any) -> Command:
-        """Start `train` into the run's folder, or another command on it."""
-        said = (str(self.spec), "-o", str(self.run)) if word == "train" else (str(self.run),)
+    def said(self, word: str, *words: str, **more: Any) -> dict[str, Any]:
+        """How the server is told to `train` into the run's folder, or do another command on it."""
+        where = (str(self.spec), "-o", str(self.run)) if word == "train" else (str(self.run),)
         options = ("-q",) if word in ("train", "resume") else ()
-        more = {"trace": str(self.trace), "cache": self.root / "cache", **more}
-        return self.server.start(word, *said, *options, *words, **more)
+        return {
+            "trace": str(self.trace),
+            "cache": self.root / "cache",
+            **more,
+            "words": (word, *where, *options, *words),
+        }
+
+    def start(self, word: str, *words: str, **more: Any) -> Command:
+        """Start a command."""
+        said = self.said(word, *words, **more)
+        return self.server.start(*said.pop("words"), **said)
 
     def ended(self, word: str, *words: str, **more: Any) -> Ended:
         """The same, to its end."""
@@ -118,7 +127,7 @@ def rows(run: Path) -> list[dict[str, float]]:
 def differences(whole: Place, other: Place) -> list[str]:
     """What of a run that was broken off differs from one that never was: nothing, if all is well."""
     found = []
-    a, b = ({name: value for name, value in _all(each)} for each in (whole.run, other.run))
+    a, b = (dict(_all(each)) for each in (whole.run, other.run))
     found += [name for name in {**a, **b} if not _equal(a.get(name), b.get(name))]
     seen, wanted = traced(other), dict(traced(whole))
     # A batch may have been read twice; it was the same each time, and none was left out.
