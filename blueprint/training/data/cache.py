@@ -27,7 +27,8 @@ def cache_folder() -> Path:
 def writing(cache: Path) -> Iterator[None]:
     """Tell what the system finds wrong with a cache as `DataError`; a source's own trouble passes."""
     try:
-        yield
+        with files.room_for(cache):
+            yield
     except files.Full as problem:
         raise DataError(
             f"{problem}: nothing of what was there is lost\n"
