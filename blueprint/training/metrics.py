@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from blueprint.files import room_for, write_atomic
+from blueprint.training.error import TrainError
 
 Row = dict[str, float]
 
@@ -75,12 +77,31 @@ class Table:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a metrics file, absent values left out; a last line that was cut short is passed over."""
+    """The rows of a metrics file, absent values left out; a last line that was cut short is passed over.
+
+    Raises `TrainError` where a line is damaged.
+    """
     if not path.is_file():
         return []
-    text = path.read_text()
-    rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+    with readable(path):
+        text = path.read_text()
+        rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+        found = [{name: float(value) for name, value in row.items() if value} for row in rows]
+        if any("step" not in row for row in found):
+            raise ValueError("a row has no step")
+    return found
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Tell of a table that is damaged how the run can go on: raises `TrainError`."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, IndexError, csv.Error) as error:
+        raise TrainError(
+            f"{path} cannot be read: {error}\n  = fix: mend the line, or remove the file: it tells of the run, which "
+            "goes on without it"
+        ) from error
 
 
 def scores(row: Mapping[str, float]) -> Row:

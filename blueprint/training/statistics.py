@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from blueprint.files import atomic_path, room_for
+from blueprint.training.metrics import readable
 
 #: The statistics of a step: numbers by part and name.
 Told = dict[str, dict[str, list[float] | float]]
@@ -59,7 +60,9 @@ class Statistics:
         self.path, self._width = path, 0
         if not path.is_file():
             return
-        rows = [row for row in _rows(path) if after is None or int(row[0]) <= after]
+        with readable(path):
+            rows = [row for row in _rows(path) if after is None or int(row[0]) <= after]
+            [float(value) for row in rows for value in row[len(_HEAD) :] if value]
         if rows:
             self._rewrite(rows)
         else:

@@ -66,4 +66,4 @@ def intact(path: Path, digest: str | None) -> bool:
 
 def passing_over(path: Path, why: object) -> None:
     """Tell that what lies in the cache is damaged, and will be made anew."""
-    warnings.warn(f"{path} is damaged ({why}): it is made anew", stacklevel=3)
+    warnings.warn(f"{path} is made anew: {why}", stacklevel=3)
