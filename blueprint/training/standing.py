@@ -23,6 +23,7 @@ from blueprint.training.error import RestoreError, TrainError
 from blueprint.training.folder import Layout, read_json
 from blueprint.training.kept import unpacked
 from blueprint.training.restore import open_stored
+from blueprint.training.task import ready_to_train
 
 
 def said(layout: Layout, overrides: Sequence[str], allow_plugins: bool) -> Spec:
@@ -44,13 +45,14 @@ def said(layout: Layout, overrides: Sequence[str], allow_plugins: bool) -> Spec:
         source = open_stored(newest).spec
     try:
         before = load(source, allow_plugins=allow_plugins)
-    except SpecError as error:
-        if source is not layout.spec or not checkpoints.listing(layout.checkpoints):
+        ready_to_train(before)
+    except (SpecError, TrainError) as error:
+        if not layout.spec.is_file() or not checkpoints.listing(layout.checkpoints):
             raise
-        if any(problem.code == "plugin" for problem in error.problems):
+        if any(problem.code == "plugin" for problem in getattr(error, "problems", ())):
             raise
         fix = f"  = fix: mend {layout.spec}, or remove it: the run's checkpoints hold the spec, too"
-        raise TrainError(f"{error}\n{fix}") from error
+        raise TrainError(f"{layout.spec}: {error}\n{fix}") from error
     spec = load(source, overrides=list(overrides), allow_plugins=allow_plugins) if overrides else before
     refuse_changes(before.to_plain(), spec.to_plain())
     return spec

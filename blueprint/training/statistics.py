@@ -60,9 +60,7 @@ class Statistics:
         self.path, self._width = path, 0
         if not path.is_file():
             return
-        with readable(path):
-            rows = [row for row in _rows(path) if after is None or int(row[0]) <= after]
-            [float(value) for row in rows for value in row[len(_HEAD) :] if value]
+        rows = [row for row in _rows(path) if after is None or int(row[0]) <= after]
         if rows:
             self._rewrite(rows)
         else:
@@ -105,9 +103,13 @@ def _series(points: list[tuple[int, list[float]]]) -> Series:
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
-    """The rows under the head; a last line that was cut short is passed over."""
-    text = path.read_text(encoding="utf-8")
-    yield from list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))[1:]
+    """The rows under the head; a last line that was cut short is passed over. Raises `TrainError` for a damaged one."""
+    with readable(path):
+        text = path.read_text(encoding="utf-8")
+        rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))[1:]
+        for step, _, _, *values in rows:
+            int(step), [float(value) for value in values if value]
+    yield from rows
 
 
 def _lines(rows: list[list[str]]) -> str:

@@ -34,7 +34,7 @@ def test_a_second_run_on_a_folder_is_refused_and_told_who_is_there(first: str, w
         trace = where.root / "other"
         ended = where.ended(word, trace=str(trace))
         assert ended.code == 1, ended.said
-        held = rf"the run {re.escape(str(where.run))} is in use by process {running.pid} on {re.escape(os.uname().nodename)}"
+        held = rf"the run {re.escape(str(where.run))} is in use by process {running.pid} on {os.uname().nodename}"
         assert re.search(rf"{held} since \d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d; wait until it ends, or stop it", ended.said)
         assert not trace.exists()
         # What only reads disturbs nobody, and nobody it.
