@@ -8,7 +8,7 @@ is for people, and for the time before the first one.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from blueprint.diagnosis import SpecError
+from blueprint.load.files import read_file
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as checkpoints
 from blueprint.training.changes import refuse_changes, refuse_others
@@ -24,6 +25,7 @@ from blueprint.training.folder import Layout, read_json
 from blueprint.training.kept import unpacked
 from blueprint.training.restore import open_stored
 from blueprint.training.task import ready_to_train
+from blueprint.tree import plain
 
 
 def said(layout: Layout, overrides: Sequence[str], allow_plugins: bool) -> Spec:
@@ -95,9 +97,35 @@ class Standing:
             self.damaged[path] = "it cannot be read"
             began = {}
         if made:
+            if self.layout.spec.is_file():
+                _refuse_half(plain(read_file(self.layout.spec)), made["spec"], self.layout.spec)
             refuse_others(_as_now(made).to_plain(), spec.to_plain(), self.layout.spec)
         now = made.get("lock") or began
         return now, began or now
+
+
+def _refuse_half(said: Mapping[str, Any], trained: Mapping[str, Any], path: Path) -> None:
+    """Raise `TrainError` where a spec.yaml lacks what a checkpoint's spec says: every value was written to it."""
+    missing = list(_missing(said, trained))
+    if missing and "extends" not in said:
+        named = ", ".join(f"`{key}`" for key in missing[:4]) + (" and more" if len(missing) > 4 else "")
+        raise TrainError(
+            f"{path} is not whole: {named} should be there\n"
+            "  = fix: put it back as it was, or remove it: the newest checkpoint's is taken then"
+        )
+
+
+def _missing(said: Mapping[str, Any], trained: Mapping[str, Any], at: str = "") -> Iterator[str]:
+    for key, value in trained.items():
+        if key not in said:
+            yield f"{at}{key}"
+        elif isinstance(value, Mapping) and isinstance(said[key], Mapping) and _alike(value, said[key]):
+            yield from _missing(said[key], value, f"{at}{key}.")
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two have the same fields: another type has others."""
+    return one.get("type") == other.get("type")
 
 
 def _as_now(made: Mapping[str, Any]) -> Spec:

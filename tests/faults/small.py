@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,7 +115,7 @@ def place(root: Path, server: Server, **said: Any) -> Place:
 
 def beside(where: Place, name: str) -> Place:
     """Another case of the same text and spec."""
-    root = where.root.parent / name
+    root = where.root.parent / f"{name}-{time.monotonic_ns()}"
     root.mkdir()
     return Place(root, where.spec, where.server)
 
