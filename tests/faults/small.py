@@ -60,8 +60,8 @@ class Place:
 
     @property
     def trace(self) -> Path:
-        """What every batch was, as it was read."""
-        return self.root / "trace"
+        """What every batch was, as it was read; on another disk, that may have no room."""
+        return self.server.folder / f"trace{str(self.root).replace('/', '-')}"
 
     def said(self, word: str, *words: str, **more: Any) -> dict[str, Any]:
         """How the server is told to `train` into the run's folder, or do another command on it."""

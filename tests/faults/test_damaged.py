@@ -41,6 +41,7 @@ def copy(whole: Place, root: Path) -> Place:
     """A copy of the whole run, its cache with it."""
     made = Place(root / "copy", whole.spec, whole.server)
     shutil.copytree(whole.root, made.root)
+    shutil.copy(whole.trace, made.trace)
     return made
 
 

@@ -4,6 +4,7 @@ done is left behind."""
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ def disk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def on(disk: Disk, whole: Place) -> Place:
     """A place for a run there."""
-    made = Place(disk.folder / f"run{len(list(disk.folder.iterdir()))}", whole.spec, whole.server)
+    made = Place(disk.folder / f"run{time.monotonic_ns()}", whole.spec, whole.server)
     made.root.mkdir()
     return made
 
