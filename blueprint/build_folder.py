@@ -22,7 +22,7 @@ from torch import nn
 
 from blueprint.cost import Cost, cost
 from blueprint.cost.units import count
-from blueprint.files import atomic_path, write_atomic
+from blueprint.files import atomic_path, room_for, sweep, write_atomic
 from blueprint.model.build import build_plan
 from blueprint.model.trial import trial_batch, trial_loss
 from blueprint.picture import picture
@@ -90,6 +90,7 @@ def build_folder(spec: Spec, folder: str | Path, *, weights: bool = False) -> Bu
     Raises `TrainError` where the folder holds something else, `BuildError` where the model does not run as it should.
     """
     folder = Path(folder)
+    sweep(folder)
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / "plan.json").exists())):
         raise TrainError(f"{folder} holds something that is no build, which is not overwritten: choose another folder")
     found = plan(spec)
@@ -99,7 +100,8 @@ def build_folder(spec: Spec, folder: str | Path, *, weights: bool = False) -> Bu
     model = build_plan(tried, seed=spec.seed)
     proof = prove(spec, tried, model, "miniature" if small else "whole")
     measured = cost(spec)
-    folder.mkdir(parents=True, exist_ok=True)
+    # First: by it a folder is known as a build, that may be written anew however far this one gets.
+    write_json(folder / "plan.json", plan_plain(found))
     text = yaml_text(copied(spec, folder))
     fingerprint = getattr(spec.tokenizer, "fingerprint", None)
     kept = lock(spec, found.hash, {} if fingerprint is None else {"tokenizer": fingerprint})
@@ -108,7 +110,6 @@ def build_folder(spec: Spec, folder: str | Path, *, weights: bool = False) -> Bu
     (folder / "model.safetensors").unlink(missing_ok=True)
     write_atomic(folder / "spec.yaml", text)
     write_json(folder / "lock.json", kept)
-    write_json(folder / "plan.json", plan_plain(found))
     write_atomic(folder / "plan.txt", f"{found}\n")
     write_json(folder / "cost.json", measured.to_plain())
     note = f"{count(measured.parameters)} parameters ({measured.parameters:,})"
@@ -154,5 +155,6 @@ def _save(model: nn.Module, path: Path) -> None:
         for name, tensor in model.state_dict(keep_vars=True).items()
         if seen.setdefault(id(tensor), name) == name
     }
-    with atomic_path(path) as temporary:
+    takes = sum(tensor.nbytes for tensor in state.values())
+    with room_for(path, takes), atomic_path(path) as temporary:
         save_file(state, temporary, metadata={"format": "pt"})

@@ -40,6 +40,7 @@ MISTAKES = (
     ("blueprint.schema.explain", "UnknownPath"),
     ("blueprint.choice", "BackendError"),
     ("blueprint.files", "Busy"),
+    ("blueprint.files", "Full"),
     ("blueprint.training.error", "TrainError"),
     ("blueprint.training.data.error", "DataError"),
     ("blueprint.interop.error", "CheckpointError"),

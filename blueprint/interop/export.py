@@ -6,9 +6,6 @@ from a family's template. Either way the template is filled from it again, and h
 
 from __future__ import annotations
 
-import os
-import secrets
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from blueprint.cost.units import count
+from blueprint.files import atomic_folder
 from blueprint.interop.config import NAME, FamilyError
 from blueprint.interop.error import CheckpointError
 from blueprint.interop.export_files import files_of, format_of, write_beside, write_tokenizer, write_weights
@@ -111,15 +109,10 @@ def export(subject: Subject, out: Path, family: str | Path | None = None, progre
     rules = read_rules(filled.family)
     moves = moves_out(rules, filled.env, ours, origin.record.layout if origin is not None else 0)
     files, names, metadata = files_of(subject, moves, origin)
-    temporary = out.with_name(f".{secrets.token_hex(6)}.{out.name}")
-    temporary.mkdir(parents=True)
-    try:
+    with atomic_folder(out) as temporary:
         write_weights(subject, moves, files, names, metadata, origin, temporary, progress)
         write_beside(temporary, filled.config, format_of(files), origin)
         write_tokenizer(temporary, subject.spec.tokenizer)
-        os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     every = [each for outs in files.values() for each in outs]
     made = tuple(sorted(path.name for path in out.iterdir()))
     parameters = sum(parameter.numel() for parameter in meta.parameters())

@@ -8,8 +8,6 @@ and what `blueprint.interop.record` lists, for the way back
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +19,7 @@ from torch import nn
 
 from blueprint.cost.units import count
 from blueprint.diagnosis import Problem
-from blueprint.files import write_atomic
+from blueprint.files import atomic_folder, write_atomic
 from blueprint.interop import record as records
 from blueprint.interop.config import Config, FamilyError, read_config
 from blueprint.interop.error import CheckpointError
@@ -132,13 +130,8 @@ def import_folder(
     path, out = Path(path), Path(out)
     refuse_used(out)
     ready = understand(path, family, ignore)
-    temporary = out.with_name(f".{secrets.token_hex(6)}.{out.name}")
-    temporary.mkdir(parents=True)
-    try:
+    with atomic_folder(out) as temporary:
         made = _write(ready, path, temporary, progress)
-        os.replace(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return Imported(out, ready.filled.family.name, ready.filled.plan.hash, *made)
 
 

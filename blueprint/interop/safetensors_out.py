@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from blueprint.files import atomic_path, write_atomic
+from blueprint.files import atomic_path, room_for, write_atomic
 from blueprint.interop.error import CheckpointError
 from blueprint.interop.safetensors_io import INDEX, ITEM, SINGLE, Array, Shape, Stored
 
@@ -101,7 +101,7 @@ def writer(path: Path, outs: Sequence[Out], metadata: Mapping[str, str] | None =
     text += b" " * (-len(text) % 8)
     for out in outs:
         out.start += 8 + len(text)
-    with atomic_path(path) as temporary:
+    with room_for(path, 8 + len(text) + at), atomic_path(path) as temporary:
         handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
             os.truncate(handle, 8 + len(text) + at)

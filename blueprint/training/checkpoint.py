@@ -6,24 +6,26 @@ it. The checksum is written first: a checkpoint without one was not finished her
 
 from __future__ import annotations
 
+import io
 import pickle
 import re
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from blueprint.files import atomic_path, sha256_file, write_atomic
+from blueprint.files import atomic_path, room_for, sha256_file, write_atomic
+from blueprint.files import sweep as half_written
 from blueprint.training.error import RestoreError
 
 #: Where a checkpoint holds the averaged weights, by the model's names for them.
 AVERAGED = "averaged"
 
 _NAME = re.compile(r"step=(\d+)\.ckpt")
-_LEFTOVER = re.compile(r"\.[0-9a-f]{12}\.(?:step=\d+\.ckpt|.+\.sha256)")
+_SUM = re.compile(r"([0-9a-f]{64})  .+")
 
 
 def name(step: int) -> str:
@@ -49,15 +51,51 @@ def sidecar(path: Path) -> Path:
 
 
 def write(path: Path, checkpoint: Mapping[str, Any]) -> None:
-    """Write a checkpoint atomically: a crash at any moment leaves it whole or absent."""
+    """Write a checkpoint atomically: a crash at any moment leaves it whole or absent. Raises `files.Full` where there
+    is no room for it."""
     before = sidecar(path).read_text() if sidecar(path).exists() else ""
-    with atomic_path(path) as temporary:
-        torch.save(dict(checkpoint), temporary)
+    with room_for(path, _size(checkpoint)), atomic_path(path) as temporary:
+        _save(dict(checkpoint), temporary)
         line = f"{sha256_file(temporary)}  {path.name}\n"
         # Until the rename, a file that is being replaced is still the whole one.
         write_atomic(sidecar(path), line + before)
     if before:
         write_atomic(sidecar(path), line)
+
+
+def _save(checkpoint: dict[str, Any], path: Path) -> None:
+    with _Opened(path, "wb") as raw, io.BufferedWriter(raw, 1 << 20) as file:
+        try:
+            torch.save(checkpoint, file)
+        except RuntimeError as error:
+            raise raw.failed or error from error
+
+
+class _Opened(io.FileIO):
+    """A file that remembers what the system said where it could not be written: torch says only that it could not."""
+
+    failed: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.failed = error
+            raise
+
+
+def _size(checkpoint: Mapping[str, Any]) -> int:
+    """About how many bytes a checkpoint takes: those of its tensors."""
+    stored = (each.untyped_storage() for each in _tensors(checkpoint))
+    return sum({each.data_ptr(): each.nbytes() for each in stored}.values())
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping | list | tuple):
+        for each in value.values() if isinstance(value, Mapping) else value:
+            yield from _tensors(each)
 
 
 def damage(path: Path) -> str | None:
@@ -69,7 +107,8 @@ def damage(path: Path) -> str | None:
     if not path.stat().st_size:
         return "the file is empty"
     try:
-        said = {line.split()[0] for line in sidecar(path).read_text().splitlines() if line.strip()}
+        lines = sidecar(path).read_text().splitlines()
+        said = {found[1] for line in lines if (found := _SUM.fullmatch(line))}
     except (OSError, UnicodeDecodeError):
         said = set()
     if said:
@@ -123,8 +162,9 @@ def read(path: Path, *, verify: bool = True) -> dict[str, Any]:
     return found
 
 
-def lock_of(path: Path, own: Mapping[str, torch.Tensor]) -> dict[str, Any]:
-    """The lock in a checkpoint of a run whose module holds the tensors `own`; raises `RestoreError` for any other."""
+def made_by(path: Path, own: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    """What Blueprint put into a checkpoint (the spec, the lock) of a run whose module holds the tensors `own`; raises
+    `RestoreError` for any other."""
     found = read(path, verify=False)
     ours, state, fix = found.get("blueprint"), found.get("state_dict"), "\n  = fix: take it out of the run's folder"
     if not isinstance(ours, dict) or not isinstance(state, dict) or "loops" not in found:
@@ -132,7 +172,7 @@ def lock_of(path: Path, own: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     shapes = [{name: tensor.shape for name, tensor in each.items()} for each in (own, state)]
     if shapes[0] != shapes[1] or found["global_step"] != step_of(path):
         raise RestoreError(f"{path} is of another run{fix}")
-    return dict(ours["lock"])
+    return ours
 
 
 def prune(folder: Path, keep: int) -> None:
@@ -153,9 +193,7 @@ def remove(path: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove half-written files and checksums without a file."""
-    for path in folder.glob(".*"):
-        if _LEFTOVER.fullmatch(path.name):
-            path.unlink(missing_ok=True)
+    half_written(folder)
     for path in folder.glob("step=*.ckpt.sha256"):
         if not path.with_suffix("").exists():
             path.unlink(missing_ok=True)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+
+from blueprint.files import Full
 
 
 class TrainError(ValueError):
@@ -20,6 +23,15 @@ class Lost(TrainError):
         last = f"the last checkpoint is {checkpoint}" if checkpoint else "no checkpoint had been saved yet"
         goes = f"`blueprint resume {run}` goes on from there" if checkpoint else "train it anew"
         super().__init__(f"{what}: the others cannot go on without it, and {last}\n  = fix: {goes}")
+
+
+class NoRoom(TrainError):
+    """The disk is full, or a quota used up: the run has stopped with nothing lost."""
+
+    def __init__(self, what: Full, checkpoint: Path | None, run: Path, *, begun: bool) -> None:
+        last = f"the last checkpoint is {checkpoint}" if checkpoint else "no checkpoint had been saved yet"
+        again = f"`blueprint resume {shlex.quote(str(run))}` goes on with the run" if begun else "train it again"
+        super().__init__(f"{what}: the run has stopped, and {last}\n  = fix: make room there; then {again}")
 
 
 class NonFinite(TrainError):

@@ -261,6 +261,8 @@ def read_json(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise TrainError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise TrainError(f"{path} cannot be read: it holds no object")
     return found
 
 

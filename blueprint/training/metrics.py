@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from blueprint.files import write_atomic
+from blueprint.files import room_for, write_atomic
+from blueprint.training.error import TrainError
 
 Row = dict[str, float]
 
@@ -35,9 +37,7 @@ class Table:
         rows = [row for row in read(path) if after is None or row["step"] <= after]
         self.columns = list(dict.fromkeys([*COLUMNS, *(name for row in rows for name in row)]))
         self._last: Row = rows[-1] if rows else {}
-        self._rewrite(rows[:-1])
-        if self._last:
-            self._write()
+        self._rewrite(rows)
 
     def put(self, step: int, values: Mapping[str, float]) -> None:
         """Add values to the row of `step`, which is the last one or comes after it."""
@@ -47,8 +47,9 @@ class Table:
         new = [name for name in values if name not in self.columns]
         if new:
             self.columns += new
-            self._rewrite([row for row in read(self.path) if row["step"] != step])
-        self._write()
+            self._rewrite([*(row for row in read(self.path) if row["step"] != step), self._last])
+        else:
+            self._write()
 
     @property
     def last(self) -> Row:
@@ -57,14 +58,16 @@ class Table:
 
     def _write(self) -> None:
         # In place: the row may have been there with fewer values.
-        with open(self.path, "r+b") as file:
+        with room_for(self.path), open(self.path, "r+b") as file:
             file.seek(self._at)
             file.write(self._lines([self._last]).encode())
             file.truncate()
 
     def _rewrite(self, rows: list[Row]) -> None:
-        write_atomic(self.path, ",".join(self.columns) + "\n" + self._lines(rows))
-        self._at = self.path.stat().st_size
+        # The last row with the others: who is killed here loses none.
+        before = ",".join(self.columns) + "\n" + self._lines(rows[:-1])
+        write_atomic(self.path, before + self._lines(rows[-1:]))
+        self._at = len(before.encode())
 
     def _lines(self, rows: Iterable[Row]) -> str:
         out = io.StringIO()
@@ -74,12 +77,31 @@ class Table:
 
 
 def read(path: Path) -> list[Row]:
-    """The rows of a metrics file, absent values left out; a last line that was cut short is passed over."""
+    """The rows of a metrics file, absent values left out; a last line that was cut short is passed over.
+
+    Raises `TrainError` where a line is damaged.
+    """
     if not path.is_file():
         return []
-    text = path.read_text()
-    rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-    return [{name: float(value) for name, value in row.items() if value} for row in rows]
+    with readable(path):
+        text = path.read_text()
+        rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+        found = [{name: float(value) for name, value in row.items() if value} for row in rows]
+        if any("step" not in row for row in found):
+            raise ValueError("a row has no step")
+    return found
+
+
+@contextlib.contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Tell of a table that is damaged how the run can go on: raises `TrainError`."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, IndexError, csv.Error) as error:
+        raise TrainError(
+            f"{path} cannot be read: {error}\n  = fix: mend the line, or remove the file: it tells of the run, which "
+            "goes on without it"
+        ) from error
 
 
 def scores(row: Mapping[str, float]) -> Row:

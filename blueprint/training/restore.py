@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,6 +153,8 @@ def open_stored(path: str | Path) -> Stored:
         newest, damaged = files.newest_whole(folder)
         if newest is None:
             raise RestoreError("\n".join(f"{each} is damaged: {why}" for each, why in damaged.items()))
+        for each, why in damaged.items():
+            warnings.warn(f"passing over {each}: {why}; this is {newest.name}", stacklevel=2)
         return _checkpoint(newest, verify=False)
     if (path / _WEIGHTS).is_file():
         spec = path / "spec.yaml"

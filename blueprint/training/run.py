@@ -27,16 +27,16 @@ from blueprint.training.callbacks.record import Recorder
 from blueprint.training.callbacks.sample import Sampler
 from blueprint.training.callbacks.save import AtomicIO, Saver
 from blueprint.training.callbacks.stop import Interrupted, StopSignals
-from blueprint.training.changes import refuse_changes
 from blueprint.training.data.loader import loader
 from blueprint.training.data.tally import table
 from blueprint.training.data_module import BlueprintData, same_data
-from blueprint.training.error import Lost, NonFinite, RestoreError, TrainError
-from blueprint.training.folder import Layout, Run, carry_import, changes, lock, read_json, write_json, yaml_text
+from blueprint.training.error import Lost, NonFinite, NoRoom, TrainError
+from blueprint.training.folder import Layout, Run, carry_import, changes, lock, write_json, yaml_text
 from blueprint.training.kept import copied
 from blueprint.training.module import BlueprintModule, compile
 from blueprint.training.precision import check_policy, check_precision, device_of, products
 from blueprint.training.restore import load_weights
+from blueprint.training.standing import Standing, said
 from blueprint.training.start import with_tokens
 from blueprint.training.strategies.launch import loss_of
 from blueprint.training.strategies.layout import left_whole
@@ -84,38 +84,25 @@ def resume(
     `overrides` may change how long it trains, how it is watched and where it runs (`trainer.max_steps=400`), not what
     is trained. A damaged checkpoint is named and passed over. Raises as `fit` does.
     """
-    from blueprint.load import load
-
     layout = Layout(Path(folder))
-    if not layout.spec.is_file():
-        raise TrainError(f"{folder} holds no run: there is no spec.yaml in it")
-    before = load(layout.spec, allow_plugins=allow_plugins)
-    spec = load(layout.spec, overrides=list(overrides), allow_plugins=allow_plugins) if overrides else before
-    refuse_changes(before.to_plain(), spec.to_plain())
+    spec = said(layout, overrides, allow_plugins)
     ready_to_train(spec)
     _check(spec)
     with _held(layout):
         text = prepare(spec, cache=cache, progress=None if progress else False)
-        newest, damaged = checkpoints.newest_whole(layout.checkpoints)
-        if newest is None and damaged:
-            named = "\n".join(f"{path}: {why}" for path, why in damaged.items())
-            raise RestoreError(
-                f"none of the run's checkpoints is whole, and nothing was changed\n{named}\n"
-                f"  = fix: put one back; without {layout.checkpoints} the run begins anew"
-            )
+        stands = Standing.of(layout)
         training = _Training(layout, text, progress, callbacks)
-        said = None if newest is None else checkpoints.lock_of(newest, training.module.state_dict())
-        # A checkpoint holds the lock, too.
-        was = said if said is not None and not layout.lock.exists() else read_json(layout.lock)
-        same_data(was.get("data", {}), text.identity())
-        same_asked(was.get("asked", {}), training.module.lock.get("asked", {}))
-        for path, why in damaged.items():
-            training.say(f"passing over {path}: {why}")
+        last, began = stands.locks(spec, training.module.state_dict())
+        if last:
+            same_data(last.get("data", {}), text.identity())
+            same_asked(last.get("asked", {}), training.module.lock.get("asked", {}))
+        for path, why in stands.damaged.items():
             if first():
+                print(f"passing over {path}: {why}", file=sys.stderr, flush=True)
                 AtomicIO().remove_checkpoint(path)
-        for change in changes(was, training.module.lock):
+        for change in changes(began, training.module.lock) if began else ():
             training.say(f"note: {change}: what follows may differ in the last bits")
-        return training.run(newest)
+        return training.run(stands.newest)
 
 
 class _Training:
@@ -144,6 +131,13 @@ class _Training:
 
     def run(self, newest: Path | None) -> Run:
         """Train from a checkpoint, or from the start, to the end or until asked to stop."""
+        try:
+            return self._run(newest)
+        except files.Full as error:
+            last = next(reversed(checkpoints.listing(self.layout.checkpoints)), None)
+            raise NoRoom(error, last, self.layout.root, begun=self.layout.spec.exists()) from error
+
+    def _run(self, newest: Path | None) -> Run:
         self.step = (checkpoints.step_of(newest) if newest else None) or 0
         model = self.module.require_model()
         # Whatever is wrong with the spec, its data or the devices shows before the folder is taken.
@@ -191,7 +185,9 @@ class _Training:
                     raise
                 raise Lost(what, saver.newest or newest, self.layout.root) from error
             finally:
-                run = self._written(status, time.monotonic() - began)
+                # What ended the run is what has to be told, and not that there is no room to tell it.
+                with contextlib.suppress(*(files.Full,) * (status == "broken")):
+                    run = self._written(status, time.monotonic() - began)
         self.say("\n" + run.report())
         return run
 
@@ -205,10 +201,12 @@ class _Training:
 
     def _prepare_folder(self) -> None:
         layout = self.layout
-        layout.checkpoints.mkdir(parents=True, exist_ok=True)
+        files.sweep(layout.root)
+        # First: with it the folder holds a run, that can be gone on with whatever else is there.
+        files.write_atomic(layout.spec, yaml_text(copied(self.spec, layout.root)))
         if not layout.lock.exists():
             write_json(layout.lock, self.module.lock)
-        files.write_atomic(layout.spec, yaml_text(copied(self.spec, layout.root)))
+        layout.checkpoints.mkdir(parents=True, exist_ok=True)
         if self.text.tallies:
             write_json(layout.stages, [tally.plain() for tally in self.text.tallies])
             files.write_atomic(layout.stage_table, table(self.text.tallies))

@@ -16,7 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from blueprint.files import atomic_path
+from blueprint.files import atomic_path, room_for
+from blueprint.training.metrics import readable
 
 #: The statistics of a step: numbers by part and name.
 Told = dict[str, dict[str, list[float] | float]]
@@ -75,7 +76,7 @@ class Statistics:
         if max(map(len, rows), default=0) > self._width:
             self._rewrite([*(_rows(self.path) if self.path.is_file() else ()), *rows])
         elif rows:
-            with open(self.path, "a", encoding="utf-8", newline="") as file:
+            with room_for(self.path), open(self.path, "a", encoding="utf-8", newline="") as file:
                 file.write(_lines(rows))
 
     def _rewrite(self, rows: list[list[str]]) -> None:
@@ -102,9 +103,13 @@ def _series(points: list[tuple[int, list[float]]]) -> Series:
 
 
 def _rows(path: Path) -> Iterator[list[str]]:
-    """The rows under the head; a last line that was cut short is passed over."""
-    text = path.read_text(encoding="utf-8")
-    yield from list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))[1:]
+    """The rows under the head; a last line that was cut short is passed over. Raises `TrainError` for a damaged one."""
+    with readable(path):
+        text = path.read_text(encoding="utf-8")
+        rows = list(csv.reader(io.StringIO(text[: text.rfind("\n") + 1])))[1:]
+        for step, _, _, *values in rows:
+            int(step), [float(value) for value in values if value]
+    yield from rows
 
 
 def _lines(rows: list[list[str]]) -> str:

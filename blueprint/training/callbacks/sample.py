@@ -10,7 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from blueprint.files import write_atomic
+from blueprint.files import room_for, write_atomic
 from blueprint.schema.spec import Samples
 from blueprint.training.error import TrainError
 from blueprint.training.strategies.layout import read_outside
@@ -114,19 +114,20 @@ def prompt(model: Any, tokenizer: Any, said: Samples, start_id: int | None = Non
 
 def add(path: Path, step: int, text: str) -> None:
     """Append a sample to samples.txt."""
-    with open(path, "a", encoding="utf-8", errors="replace") as file:
+    with room_for(path), open(path, "a", encoding="utf-8", errors="replace") as file:
         file.write(f"=== step {step} ===\n{indented(text)}\n\n")
 
 
 def cut(path: Path, after: int) -> None:
-    """Remove the samples past step `after`: they belong to a future that did not happen."""
+    """Remove the samples past step `after`: they belong to a future that did not happen; and one that was cut short."""
     if not path.is_file():
         return
     text = path.read_text(encoding="utf-8", errors="replace")
-    for found in _HEAD.finditer(text):
-        if int(found[1]) > after:
-            write_atomic(path, text[: found.start()])
-            return
+    # An empty line ends a sample, and none has one within.
+    end = text.rfind("\n\n") + 2 if "\n\n" in text else 0
+    end = next((found.start() for found in _HEAD.finditer(text) if int(found[1]) > after), end)
+    if end < len(text):
+        write_atomic(path, text[:end])
 
 
 def indented(text: str) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint import files
+from blueprint.training.data.cache import digest_of, intact, passing_over, summed, unsummed
 from blueprint.training.data.error import DataError
 from blueprint.training.data.packing import Arrays
 from blueprint.training.data.progress import reporter
@@ -38,14 +39,22 @@ class Answers:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         try:
-            index: dict[str, Any] = json.loads((self.folder / "index.json").read_bytes())
+            index = unsummed(json.loads((self.folder / "index.json").read_bytes()))
             self.samples: int = index["samples"]
             self.columns = {name: (tuple(shape), np.dtype(dtype)) for name, (shape, dtype) in index["columns"].items()}
+            self.sums: dict[str, str | None] = index.get("sums", {})
             for name, (shape, dtype) in self.columns.items():
                 if self._path(name).stat().st_size != self.samples * math.prod(shape) * dtype.itemsize:
                     raise ValueError(f"{name} is cut short")
         except (OSError, ValueError, KeyError, TypeError) as problem:
             raise DataError(f"{folder} is not a whole folder of answers ({problem}): delete it") from problem
+
+    def check(self) -> Answers:
+        """The answers, if they are what was written; very large ones are not read for that. Raises `DataError`."""
+        for name in self.columns:
+            if not intact(self._path(name), self.sums.get(name)):
+                raise DataError(f"{self._path(name)} is damaged: it does not match its checksum")
+        return self
 
     def __reduce__(self) -> tuple[type[Answers], tuple[Path]]:
         return Answers, (self.folder,)
@@ -81,19 +90,23 @@ def keep(
     said = json.dumps({"format": FORMAT, "samples": samples, **settings}, sort_keys=True)
     folder = cache / "answers" / hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
     with contextlib.suppress(DataError):
-        return Answers(folder)
+        return Answers(folder).check()
     try:
         with files.lock(folder.with_suffix(".lock"), wait=True):
-            with contextlib.suppress(DataError):  # whoever held the lock may have asked
-                return Answers(folder)
+            try:
+                return Answers(folder).check()  # whoever held the lock may have asked
+            except DataError as why:
+                if folder.exists():
+                    passing_over(folder, why)
             aside = folder.with_suffix(".part")
             for leftover in (aside, folder):
                 shutil.rmtree(leftover, ignore_errors=True)
             aside.mkdir(parents=True)
             try:
                 columns = _write(aside, answers(), samples, progress)
-                index = {"settings": json.loads(said), "samples": samples, "columns": columns}
-                files.write_atomic(aside / "index.json", json.dumps(index, indent=1))
+                sums = {name: digest_of(aside / f"{name}.bin") for name in columns}
+                index = {"settings": json.loads(said), "samples": samples, "columns": columns, "sums": sums}
+                files.write_atomic(aside / "index.json", json.dumps(summed(index), indent=1))
                 os.rename(aside, folder)
             finally:
                 shutil.rmtree(aside, ignore_errors=True)

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint import files
-from blueprint.training.data.cache import cache_folder, writing
+from blueprint.training.data.cache import cache_folder, passing_over, summed, writing
 from blueprint.training.data.encoder import Content, Encoder, Tokenizer, Whole
 from blueprint.training.data.error import DataError
 from blueprint.training.data.journal import Journal
@@ -79,17 +79,20 @@ def build(
         key = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16).hexdigest()
         folder = cache / "tokens" / key
         with contextlib.suppress(DataError):
-            return Tokens(folder, source)
+            return _there(folder, source)
         with writing(cache), files.lock(folder.with_suffix(".lock"), wait=True):
-            with contextlib.suppress(DataError):  # whoever held the lock may have built it
-                return Tokens(folder, source)
+            try:
+                return _there(folder, source)  # whoever held the lock may have built it
+            except DataError as why:
+                if folder.exists():
+                    passing_over(folder, why)
             shutil.rmtree(folder, ignore_errors=True)
             aside = folder.with_suffix(".part")
             deal = partial(Dealt, documents, encoder, found, validation, seed, source)
             try:
                 splits = _written(aside, deal, encoder, found, report)
                 index = settings | {"key": key, "dtype": id_type(encoder.vocab_size).name, "splits": splits}
-                files.write_atomic(aside / "index.json", json.dumps(index, indent=1))
+                files.write_atomic(aside / "index.json", json.dumps(summed(index), indent=1))
                 _journal(aside).remove()
                 os.rename(aside, folder)
             except ChangedError:
@@ -102,6 +105,12 @@ def build(
                     shutil.rmtree(aside, ignore_errors=True)
             files.sync_folder(folder.parent)
     return Tokens(folder, source)
+
+
+def _there(folder: Path, source: str) -> Tokens:
+    found = Tokens(folder, source)
+    found.check()
+    return found
 
 
 def _journal(aside: Path) -> Journal:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from blueprint import files
-from blueprint.training.data.cache import cache_folder, writing
+from blueprint.training.data.cache import cache_folder, intact, passing_over, writing
 from blueprint.training.data.encoder import Content, Encoder
 from blueprint.training.data.error import DataError
 from blueprint.training.data.progress import reporter
@@ -56,11 +56,16 @@ def learn(
         } | ({"of": _MOST} if found.bytes > _MOST else {})
         key = hashlib.blake2b(json.dumps(settings, sort_keys=True).encode(), digest_size=16).hexdigest()
         path = cache / "tokenizers" / f"{key}.json"
-        if path.is_file():
+        digest = path.with_suffix(".sha256")
+        if _there(path, digest):
             return path
         with writing(cache), files.lock(path.with_suffix(".lock"), wait=True):
-            if path.is_file():  # whoever held the lock has learned it
+            if _there(path, digest):  # whoever held the lock has learned it
                 return path
+            if path.exists():
+                passing_over(path, "it does not match its checksum")
+                path.unlink()
+            files.sweep(path.parent, f"{key}.*")
 
             def texts() -> Iterator[str]:
                 with report(f"training the {what}", found.bytes) as advance:
@@ -79,8 +84,13 @@ def learn(
                 raise
             except ValueError as error:
                 raise DataError(f"{what}, trained on {source}: {error}") from error
+            files.write_atomic(digest, hashlib.sha256(text.encode()).hexdigest())
             files.write_atomic(path, text)
     return path
+
+
+def _there(path: Path, digest: Path) -> bool:
+    return path.is_file() and intact(path, digest.read_text() if digest.is_file() else None)
 
 
 def _drawn(data: bytes, share: float, seed: int) -> bool:

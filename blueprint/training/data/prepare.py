@@ -25,7 +25,7 @@ from typing import BinaryIO
 
 from blueprint import files
 from blueprint.kinds import Document, Dropped, Stage
-from blueprint.training.data.cache import writing
+from blueprint.training.data.cache import digest_of, intact, passing_over, summed, unsummed, writing
 from blueprint.training.data.error import DataError
 from blueprint.training.data.journal import Journal, opened
 from blueprint.training.data.pool import in_order
@@ -43,9 +43,10 @@ class Prepared:
     """What stages made of documents: those documents, iterable again and again, and the tally of every stage."""
 
     def __init__(self, folder: Path) -> None:
-        index = json.loads((folder / "index.json").read_bytes())
-        if (folder / "documents.jsonl").stat().st_size != index["size"]:
-            raise ValueError(f"{folder} is damaged")
+        index = unsummed(json.loads((folder / "index.json").read_bytes()))
+        path = folder / "documents.jsonl"
+        if path.stat().st_size != index["size"] or not intact(path, index.get("digest")):
+            raise ValueError(f"{path.name} is not what was written")
         self.folder, self.key = folder, folder.name
         self.tallies = [Tally(**each) for each in index["stages"]]
 
@@ -76,8 +77,11 @@ def prepare(
     with writing(cache):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with files.lock(folder.with_suffix(".lock"), wait=True):
-            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            try:
                 return Prepared(folder)  # whoever held the lock may have made it
+            except (OSError, ValueError, TypeError, KeyError) as why:
+                if folder.exists():
+                    passing_over(folder, why)
             _make(folder, documents, stages, source, seed, progress)
     return Prepared(folder)
 
@@ -119,7 +123,8 @@ def _make(
         last = aside / f"{len(legs) - 1}.jsonl"
         if last.exists():
             os.rename(last, aside / "documents.jsonl")
-        _whole(aside / "index.json", tallies, (aside / "documents.jsonl").stat().st_size)
+        whole = aside / "documents.jsonl"
+        _whole(aside / "index.json", tallies, whole.stat().st_size, digest_of(whole))
         os.rename(aside, folder)
         for path in folder.iterdir():
             if path.name not in ("documents.jsonl", "index.json"):
@@ -150,8 +155,9 @@ def _leg(aside: Path, number: int) -> list[Tally] | None:
         return None
 
 
-def _whole(path: Path, tallies: list[Tally], size: int) -> None:
-    files.write_atomic(path, json.dumps({"stages": [tally.plain() for tally in tallies], "size": size}, indent=1))
+def _whole(path: Path, tallies: list[Tally], size: int, digest: str | None = None) -> None:
+    said = {"stages": [tally.plain() for tally in tallies], "size": size, "digest": digest}
+    files.write_atomic(path, json.dumps(summed(said), indent=1))
 
 
 def _named(tallies: Iterable[Tally]) -> str:

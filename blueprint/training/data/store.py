@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from blueprint.training.data.cache import intact, unsummed
 from blueprint.training.data.error import DataError
 
 FORMAT = 1
@@ -123,11 +124,18 @@ class Tokens:
         self.content: str = self.index["content"]
         self.train, self.validation = (Split(self.folder, name, source) for name in SPLITS)
 
+    def check(self) -> None:
+        """Raise `DataError` where a file is not what was written; very large ones are not read for that."""
+        for name in SPLITS:
+            for file, digest in self.index["splits"][name].get("sums", {}).items():
+                if not intact(self.folder / name / file, digest):
+                    raise DataError(f"{self.folder / name / file} is damaged: it does not match its checksum")
+
 
 def read_index(folder: Path) -> dict[str, Any]:
     """The index of a token folder. Raises `DataError` where it is missing, unreadable, or belies the files' sizes."""
     try:
-        index: dict[str, Any] = json.loads((folder / "index.json").read_bytes())
+        index = unsummed(json.loads((folder / "index.json").read_bytes()))
         if index["format"] != FORMAT:
             raise DataError(f"{folder} holds token files of format {index['format']}, not {FORMAT}: delete the folder")
         size = id_type(index["vocab_size"]).itemsize

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blueprint import files
-from blueprint.training.data.cache import writing
+from blueprint.training.data.cache import summed, unsummed, writing
 from blueprint.training.data.encoder import Encoder
 from blueprint.training.data.error import DataError
 from blueprint.training.data.progress import Report
@@ -61,7 +61,7 @@ def survey(
     which none can be held out."""
     if note is not None:
         with contextlib.suppress(OSError, ValueError, TypeError):
-            return Survey(**json.loads(note.read_bytes()))
+            return Survey(**unsummed(json.loads(note.read_bytes())))
     content = hashlib.blake2b(digest_size=16)
     count, size, lowest, highest = 0, 0, _SCALE, -1
     with report("reading", None) as advance:
@@ -82,7 +82,7 @@ def survey(
     found = Survey(content.hexdigest(), count, size, lowest, highest)
     if note is not None:
         with writing(cache):
-            files.write_atomic(note, json.dumps(asdict(found)))
+            files.write_atomic(note, json.dumps(summed(asdict(found))))
     return found
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from blueprint import files
+from blueprint.training.data.cache import digest_of
 from blueprint.training.data.journal import opened
 
 _CHUNK = 1 << 20
@@ -77,8 +78,10 @@ class Writer:
         return {name: getattr(self, name) for name in names}
 
     def counts(self) -> dict[str, Any]:
-        """What the index says of the split."""
-        return {"tokens": self.tokens, "documents": self.documents, "bytes": self.bytes, "hash": self.hash.hexdigest()}
+        """What the index says of the split, once the files are closed."""
+        sums = {file.name: digest_of(file) for file in sorted(self.folder.glob("*.bin"))}
+        counts = {"tokens": self.tokens, "documents": self.documents, "bytes": self.bytes}
+        return counts | {"hash": self.hash.hexdigest(), "sums": sums}
 
     def __exit__(self, *_: object) -> None:
         self.files[2].write(b"\n")  # an empty file cannot be mapped
