@@ -2,55 +2,72 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
 
-from blueprint.testing.drawn import drawn
-from tests.random_specs import try_spec
-from tests.shipped import shipped
+from tests.random_lots import PLUGINS, own_components, seeded, specs
+from tests.random_specs import Broken, try_spec
 
 #: How many quick ones there are in a run of all tests, and how many slow ones besides.
-QUICK, MANY = 100, 5000
+QUICK, MANY = 300, 5000
+#: The share of the quick ones of which the whole cost is measured; of the slow ones it is of all.
+COSTED = 0.25
+BECAME: Counter[str] = Counter()
 
 
-class Shipped:
-    """A lot among what ships: other tests have components of their own."""
-
-    def names(self, kind: str) -> Sequence[str]:
-        """The members of a kind."""
-        return shipped(kind)
+@pytest.fixture(scope="module", autouse=True)
+def _own_components() -> Iterator[None]:
+    with own_components():
+        yield
 
 
-class Seeded(Shipped):
-    """The lot of a seed: many at once, each to be had again by its number."""
-
-    def __init__(self, seed: int) -> None:
-        self.random = random.Random(seed)
-
-    def among(self, options: Sequence[Any]) -> Any:
-        """One of the options, the first ones a little more often."""
-        return options[int(self.random.random() ** 1.3 * len(options))]
-
-    def chance(self, of: float) -> bool:
-        """True so often."""
-        return self.random.random() < of
-
-
-def test_specs_by_lot() -> None:
+# Hypothesis finds; what makes it small is done on the spec itself, and ends after a time that is set.
+@settings(
+    max_examples=QUICK,
+    phases=(Phase.generate,),
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    report_multiple_bugs=False,
+)
+@given(said=specs())
+def test_specs_by_lot(said: dict[str, Any]) -> None:
     """Each is refused with reasons and places, or does all that a spec must do."""
-    became = Counter(try_spec(drawn(Seeded(seed))) for seed in range(QUICK))
-    assert became["held"] > QUICK / 3, became
+    try:
+        BECAME[try_spec(said, COSTED)] += 1
+    except Broken as broken:
+        raise broken.smallest(20) from None
+
+
+def test_most_specs_by_lot_are_run() -> None:
+    """A test of refusals alone would say little."""
+    test_specs_by_lot() if not BECAME else None
+    assert BECAME["held"] > QUICK / 3, BECAME
+    assert BECAME["refused"] > QUICK / 20, BECAME
+    assert BECAME["large"] > QUICK / 20, BECAME
 
 
 @pytest.mark.slow
 def test_many_specs_by_lot() -> None:
-    """The same of very many others."""
-    became = Counter(try_spec(drawn(Seeded(QUICK + seed))) for seed in range(MANY))
+    """The same of very many others; `python -m tests.random_specs` does not stop at the first that fails."""
+    became: Counter[str] = Counter()
+    for number in range(MANY):
+        try:
+            became[try_spec(seeded(number))] += 1
+        except Broken as broken:
+            raise AssertionError(f"the spec of number {number}: {broken.smallest()}") from None
     assert became["held"] > MANY / 3, became
+
+
+def test_what_is_a_users_own_is_among_them() -> None:
+    """Components of every file of a user's own are drawn, and their files said."""
+    said = [seeded(number) for number in range(100)]
+    assert {path for each in said for path in each.get("plugins", [])} == {str(path) for path in PLUGINS}
 
 
 ATTENTION = {"type": "multi_head", "heads": 4}
