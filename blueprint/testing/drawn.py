@@ -32,10 +32,10 @@ SIZES: tuple[Mapping[str, int], ...] = (
     {"max_length": 4096},
     {"layers": 5, "d_model": 16},
     {"vocab_size": 130_000},
-    {"d_model": 2048, "layers": 4},
-    {"layers": 48},
+    {"d_model": 2048},
+    {"layers": 24},
     {"max_length": 131_072, "d_model": 512},
-    {"d_model": 8192, "layers": 80, "vocab_size": 128_256},
+    {"d_model": 8192, "layers": 16, "vocab_size": 128_256},
 )
 
 
