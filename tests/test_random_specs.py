@@ -70,18 +70,27 @@ def test_what_is_a_users_own_is_among_them() -> None:
     assert {path for each in said for path in each.get("plugins", [])} == {str(path) for path in PLUGINS}
 
 
-ATTENTION = {"type": "multi_head", "heads": 4}
+BLOCK = {"d_model": 32, "layers": 2, "max_length": 32, "vocab_size": 61}
+HEADS: dict[str, Any] = {"type": "multi_head", "heads": 4}
+
+
+def decoder(**attention: Any) -> dict[str, Any]:
+    """A small decoder of an attention."""
+    return {"model": {"type": "decoder", **BLOCK, "block": {"attention": {**HEADS, **attention}}}}
+
+
 #: What the lot once found; each was mended at its root.
 FOUND: dict[str, dict[str, Any]] = {
-    "scores times 0 are NaN where a kernel hides keys by minus infinity": {
-        "block": {"attention": {**ATTENTION, "scale": 0.0, "backend": "sdpa"}},
-    },
-    "so are scores times less": {"block": {"attention": {**ATTENTION, "scale": -1.0}}},
+    "scores times 0 are NaN where a kernel hides keys by minus infinity": decoder(scale=0.0, backend="sdpa"),
+    "so are scores times less": decoder(scale=-1.0),
+    "the cost of a norm of its own for every head is unknown": decoder(
+        qk_norm={"over": "heads", "norm": {"type": "layer", "bias": False}}
+    ),
+    "a number that is not known has no form to be told in": decoder(position={"fraction": "d_model", "width": 4}),
 }
 
 
 @pytest.mark.parametrize("found", FOUND)
 def test_what_was_found_stays_mended(found: str) -> None:
     """A spec that once failed is refused with a reason, or holds."""
-    model = {"type": "decoder", "d_model": 32, "layers": 2, "max_length": 32, "vocab_size": 61, **FOUND[found]}
-    try_spec({"model": model})
+    try_spec(FOUND[found])
