@@ -86,6 +86,14 @@ FOUND: dict[str, dict[str, Any]] = {
     "the cost of a norm of its own for every head is unknown": decoder(
         qk_norm={"over": "heads", "norm": {"type": "layer", "bias": False}}
     ),
+    "variants left half a norm of a cross-attention that is not there": {
+        "model": {
+            **{"type": "encoder", **BLOCK},
+            "block": {"attention": HEADS, "cross_attention_norm": {"type": "layer", "offset": 1}},
+            "blocks": {"other": {"cross_attention_norm": {"bias": False}}},
+            "pattern": ["block", "other"],
+        }
+    },
     "a number that is not known has no form to be told in": decoder(position={"fraction": "d_model", "width": 4}),
 }
 
