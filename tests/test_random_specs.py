@@ -72,6 +72,7 @@ def test_what_is_a_users_own_is_among_them() -> None:
 
 BLOCK = {"d_model": 32, "layers": 2, "max_length": 32, "vocab_size": 61}
 HEADS: dict[str, Any] = {"type": "multi_head", "heads": 4}
+PATCHES = {"image_size": 12, "patch_size": 4}
 
 
 def decoder(**attention: Any) -> dict[str, Any]:
@@ -92,6 +93,14 @@ FOUND: dict[str, dict[str, Any]] = {
             "block": {"attention": HEADS, "cross_attention_norm": {"type": "layer", "offset": 1}},
             "blocks": {"other": {"cross_attention_norm": {"bias": False}}},
             "pattern": ["block", "other"],
+        }
+    },
+    "a number of the comparison of two towers that is none was not the reader's to find": {
+        "model": {
+            "type": "dual_encoder",
+            "text": {**BLOCK, "block": {"attention": HEADS}},
+            "image": {"d_model": 32, "layers": 1, "block": {"attention": HEADS}, "embedding": PATCHES},
+            "contrast": {"width": "sqrt(d_model)"},
         }
     },
     "a number that is not known has no form to be told in": decoder(position={"fraction": "d_model", "width": 4}),
