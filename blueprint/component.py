@@ -157,7 +157,9 @@ class Component(Section):
     def expressions(cls) -> Iterator[tuple[str, Evaluated]]:
         """The fields that are made for arithmetic: their defaults may be."""
         for name, info in cls.model_fields.items():
-            mark = next((each for each in info.metadata if isinstance(each, Evaluated)), None)
+            # One that may also be null has its mark inside.
+            inside = (mark for part in get_args(info.annotation) for mark in getattr(part, "__metadata__", ()))
+            mark = next((each for each in (*info.metadata, *inside) if isinstance(each, Evaluated)), None)
             if mark is not None:
                 yield name, mark
 

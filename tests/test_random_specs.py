@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+import blueprint as bp
 from tests.random_lots import PLUGINS, own_components, seeded, specs
 from tests.random_specs import Broken, try_spec
 
@@ -89,7 +90,8 @@ FOUND: dict[str, dict[str, Any]] = {
     ),
     "variants left half a norm of a cross-attention that is not there": {
         "model": {
-            **{"type": "encoder", **BLOCK},
+            "type": "encoder",
+            **BLOCK,
             "block": {"attention": HEADS, "cross_attention_norm": {"type": "layer", "offset": 1}},
             "blocks": {"other": {"cross_attention_norm": {"bias": False}}},
             "pattern": ["block", "other"],
@@ -111,3 +113,14 @@ FOUND: dict[str, dict[str, Any]] = {
 def test_what_was_found_stays_mended(found: str) -> None:
     """A spec that once failed is refused with a reason, or holds."""
     try_spec(FOUND[found])
+
+
+def test_a_size_that_may_be_null_is_reckoned_like_any() -> None:
+    """The lot found 5.66 channels, of which five were made: an expression is a whole number, and the same as it."""
+
+    def model(width: int | str) -> dict[str, Any]:
+        return {"model": {"type": "decoder", **BLOCK, "block": {"attention": HEADS}, "embedding": {"width": width}}}
+
+    assert bp.plan(bp.load(model("d_model / 4"))).hash == bp.plan(bp.load(model(8))).hash
+    with pytest.raises(bp.SpecError, match="width must be a whole number"):
+        bp.load(model("sqrt(d_model)"))

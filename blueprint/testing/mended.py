@@ -7,9 +7,11 @@ from typing import Any
 
 from blueprint.component import Component, Section
 from blueprint.diagnosis import Problem
-from blueprint.registry import member
+from blueprint.registry import member, names
+from blueprint.schema.json_schema import required
 from blueprint.schema.shape import Shape, fields
 from blueprint.schema.spec import Spec
+from blueprint.testing.tiny import TINY
 
 
 def copied(value: Any) -> Any:
@@ -58,8 +60,20 @@ def _mend(node: Any, problem: Problem) -> None:
         node = inner
     if _at(node, last) is not None:
         del node[int(last) if isinstance(node, list) else last]
-    elif cls is not None and issubclass(cls, Component) and isinstance(node, dict):
-        node[last] = copied(cls.examples()[0].get(last, 4))
+    elif cls is not None and isinstance(node, dict):
+        _supply(node, last, cls)
+
+
+def _supply(node: dict[str, Any], key: str, cls: type[Section]) -> None:
+    """Put what is missing under a key: the size of a small model, an example's value, or a part that does nothing."""
+    shape = fields(cls).get(key)
+    if key in TINY:
+        node[key] = TINY[key]
+    elif shape is not None and shape.form == "slot" and key not in required(cls):
+        if "none" in names(shape.kind):
+            node[key] = "none"
+    elif issubclass(cls, Component):
+        node[key] = copied(cls.examples()[0].get(key, 4))
 
 
 def _at(node: Any, step: str) -> Any:

@@ -8,7 +8,6 @@ from typing import Any
 
 from blueprint.testing.mended import copied
 
-
 #: Keys that make a model large, and how small they may become.
 SIZES = {"layers": 1, "d_model": 32, "vocab_size": 61, "max_length": 32}
 
