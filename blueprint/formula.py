@@ -27,7 +27,7 @@ class Formula(str):
 
     def __format__(self, form: str) -> str:
         """The text itself; a form of numbers is for one that is known."""
-        return refuse() if form else str(self)  # type: ignore[no-any-return]
+        return refuse() if form else str(self)
 
     @classmethod
     def of(cls, text: str) -> Formula | None:

@@ -201,6 +201,7 @@ def is_kept(spec: bp.Spec, model: Any) -> None:
         (folder / "spec.yaml").write_text(yaml_text(copied(spec, folder)))
         save_weights(model, folder / "model.safetensors")
         again = bp.restore(folder, allow_plugins=True)
+    assert isinstance(again.spec, bp.Spec)
     assert bp.plan(again.spec).hash == bp.plan(spec).hash
     found, there = again.state_dict(), model.state_dict()
     assert found.keys() == there.keys()
@@ -248,7 +249,7 @@ def learns(spec: bp.Spec, model: Any) -> None:
     assert any(not torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
 
 
-def promises(said: Mapping[str, Any]) -> None:
+def promises(said: dict[str, Any]) -> None:
     """The contract of every component, of them all together: no look ahead, cached as uncached, pieces that add up."""
     said = _roomy(said)
     case = Case("model", said["model"]["type"], {}, said)
@@ -285,12 +286,12 @@ def main() -> int:
             said = seeded(number)
             try:
                 outcome = try_spec(said, words.costed)
-            except Broken as error:
+            except Broken as broken:
                 outcome = "failed"
-                if error.kind not in failed:
-                    failed[error.kind] = [error.smallest(words.seconds)]
-                    print(f"{number}: {failed[error.kind][0]}", file=sys.stderr, flush=True)
-                failed[error.kind].append(number)
+                if broken.kind not in failed:
+                    failed[broken.kind] = [broken.smallest(words.seconds)]
+                    print(f"{number}: {failed[broken.kind][0]}", file=sys.stderr, flush=True)
+                failed[broken.kind].append(number)
             became.setdefault(said["model"]["type"], Counter())[outcome] += 1
             if (number + 1) % 100 == 0:
                 print(number + 1, dict(sum(became.values(), Counter())), file=sys.stderr, flush=True)

@@ -62,7 +62,7 @@ def _referring(said: Mapping[str, Any], lot: random.Random) -> dict[str, Any]:
             changes[path] = "${calc:'" + f"{value + 3} - 3" + "'}"
         else:
             known.add(path)
-    return _with(said, (), changes)
+    return dict(_with(said, (), changes))
 
 
 def _numbers(node: Any, path: Path_ = ()) -> Iterator[tuple[Path_, int | float]]:

@@ -105,6 +105,10 @@ FOUND: dict[str, dict[str, Any]] = {
             "contrast": {"width": "sqrt(d_model)"},
         }
     },
+    "tokens times 0 leave a stream of nothing, whose gradients overflow": {
+        "model": {**decoder()["model"], "embedding": {"scale": 0.0}},
+        "optimizer": "adafactor",
+    },
     "a number that is not known has no form to be told in": decoder(position={"fraction": "d_model", "width": 4}),
 }
 
