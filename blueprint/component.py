@@ -156,8 +156,14 @@ class Component(Section):
     @functools.cache
     def expressions(cls) -> tuple[tuple[str, Evaluated], ...]:
         """The fields that are made for arithmetic: their defaults may be."""
-        marks = [(name, mark) for name, info in cls.model_fields.items() for mark in info.metadata]
-        return tuple((name, mark) for name, mark in marks if isinstance(mark, Evaluated))
+        found = []
+        for name, info in cls.model_fields.items():
+            # One that may also be null has its mark inside.
+            inside = (mark for part in get_args(info.annotation) for mark in getattr(part, "__metadata__", ()))
+            mark = next((each for each in (*info.metadata, *inside) if isinstance(each, Evaluated)), None)
+            if mark is not None:
+                found.append((name, mark))
+        return tuple(found)
 
     def _with_parts(self, at: Site, change: Callable[["Component", Site], "Component"]) -> dict[str, Any]:
         """The fields that hold parts, each part changed at its site."""

@@ -25,6 +25,10 @@ class Formula(str):
 
     __slots__ = ()
 
+    def __format__(self, form: str) -> str:
+        """The text itself; a form of numbers is for one that is known."""
+        return refuse() if form else str(self)
+
     @classmethod
     def of(cls, text: str) -> Formula | None:
         """The text as arithmetic, None where it is none (a word, or a quoted number); raises ValueError for a name that

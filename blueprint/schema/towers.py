@@ -179,7 +179,10 @@ class DualEncoder(Model):
         """What is wrong with the comparison of the towers, as far as they are known; for the reader."""
         if values.get("contrast") is not None:
             widths = {side: _pooled_width(values.get(side, UNKNOWN)) for side in SIDES}
-            at = Site(d_model=UNKNOWN, width=UNKNOWN, max_length=UNKNOWN, vocab_size=UNKNOWN, layers=UNKNOWN)
+            try:
+                at = values.get("text", UNKNOWN).site()
+            except NotKnown:
+                at = Site(d_model=UNKNOWN, width=UNKNOWN, max_length=UNKNOWN, vocab_size=UNKNOWN, layers=UNKNOWN)
             yield from part_faults(values["contrast"], contrast_site(at, widths), "contrast")
 
     def build(self, at: Site) -> Any:

@@ -6,21 +6,37 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from blueprint.component import Component, Section
-from blueprint.diagnosis import Problem
 from blueprint.registry import member
 from blueprint.schema.json_leaf import EXPRESSION, INTERPOLATION, leaf
+from blueprint.schema.layers import Depth
 from blueprint.schema.shape import Shape, fields
 from blueprint.schema.spec import Spec
-from blueprint.testing.tiny import tiny
+from blueprint.testing.mended import class_of, copied
+from blueprint.testing.tiny import stacks, tiny
 
-#: Sections of a spec that name files or machines, or that a step of training does not need.
-ELSEWHERE = ("data", "tokenizer", "start", "sample", "checkpoint", "compile", "trainer", "blueprint")
+#: Sections that no model is without, or that say nothing of it.
+ELSEWHERE = ("blueprint", "model", "name", "description")
+#: Those of a run: they name files and machines, and are read and planned with the rest.
+RUN = ("data", "tokenizer", "start", "sample", "writing", "checkpoint", "compile", "trainer")
 
 WHOLE = (1, 2, 4, 8, 3, 16, 5, 0, 24)
 REAL = (0.5, 1.0, 0.1, 2.0, 0.0, 0.9, 1e-5, -1.0)
 TEXTS = ("block", "other", "embedding", "layers.0", "**.norm")
 EXPRESSIONS = ("d_model", "2 * d_model", "sqrt(d_model)", "d_model / 2")
 KEYS = ("other", "0", "-1")
+#: Other sizes of a stack than the smallest; those that are too large to run are planned and counted.
+SIZES: tuple[Mapping[str, int], ...] = (
+    {"layers": 1},
+    {"layers": 3},
+    {"d_model": 48},
+    {"max_length": 4096},
+    {"layers": 5, "d_model": 16},
+    {"vocab_size": 130_000},
+    {"d_model": 2048},
+    {"layers": 24},
+    {"max_length": 131_072, "d_model": 512},
+    {"d_model": 8192, "layers": 16, "vocab_size": 128_256},
+)
 
 
 class Lot(Protocol):
@@ -37,14 +53,57 @@ class Lot(Protocol):
 
 
 def drawn(lot: Lot) -> dict[str, Any]:
-    """A spec as plain values: small, of any type of model, most often a valid one; what it names is there."""
+    """A spec as plain values: of any type of model and any size, most often a valid one; what it names is there."""
     said = tiny("model", lot.among(lot.names("model")))
     model = said["model"]
+    for path in stacks(said):
+        if lot.chance(0.5):
+            _size(said, path, lot.among(SIZES))
     _change(lot, member("model", model["type"]), model, 0.12)
+    for path in stacks(said):
+        _vary(lot, said, path)
     for key, shape in fields(Spec).items():
-        if key not in (*ELSEWHERE, "model", "name", "description", "sample") and lot.chance(0.12):
-            said[key] = _value(lot, shape, 0.3)
+        if key not in ELSEWHERE and lot.chance(0.06 if key in RUN else 0.12):
+            said[key] = _value(lot, shape, 0.2 if key in RUN else 0.3)
     return said
+
+
+def _size(said: dict[str, Any], path: str, sizes: Mapping[str, int]) -> None:
+    """Another size of the stack at a path, as far as it says its own."""
+    node = _there(said, path)
+    node.update({key: size for key, size in sizes.items() if key in node})
+
+
+def _there(said: Any, path: str) -> Any:
+    for step in path.split("."):
+        said = said[step]
+    return said
+
+
+def _vary(lot: Lot, said: dict[str, Any], path: str) -> None:
+    """Layers that differ: a variant and where it stands, changes to one of them, and weights that are shared."""
+    node = _there(said, path)
+    shape = fields(Depth)["block"]
+    layers = node.get("layers")
+    if not isinstance(node, dict) or not isinstance(layers, int):
+        return
+
+    def changed() -> dict[str, Any]:
+        block = node.get("block")
+        cls = class_of(shape, block)
+        made: dict[str, Any] = {}
+        if cls is not None:
+            for _ in range(3):
+                _change(lot, cls, made, 0.12)
+        return made
+
+    if lot.chance(0.2):
+        node["blocks"] = {"other": changed()}
+        node["pattern"] = lot.among((["block", "other"], ["other"], ["other", "block", "block"]))
+    if lot.chance(0.15):
+        node["overrides"] = {lot.among(("-1", "0")): changed()}
+    if lot.chance(0.1):
+        node["share"] = [index // 2 for index in range(layers)]
 
 
 def _change(lot: Lot, cls: type[Section], node: dict[str, Any], often: float) -> None:
@@ -54,7 +113,7 @@ def _change(lot: Lot, cls: type[Section], node: dict[str, Any], often: float) ->
             node[key] = _value(lot, shape, often)
             continue
         inner = node.get(key)
-        own = _class_of(shape, inner)
+        own = class_of(shape, inner)
         if own is None or shape.many:
             continue
         if isinstance(inner, dict):
@@ -65,12 +124,6 @@ def _change(lot: Lot, cls: type[Section], node: dict[str, Any], often: float) ->
             _change(lot, own, made, often)
             if len(made) > 1:
                 node[key] = made
-
-
-def _class_of(shape: Shape, node: Any) -> type[Section] | None:
-    if shape.form == "slot" and isinstance(node, dict) and "type" in node:
-        return member(shape.kind, node["type"])
-    return shape.member_of(None) if shape.form in ("slot", "section") and not isinstance(node, str) else None
 
 
 def _value(lot: Lot, shape: Shape, often: float) -> Any:
@@ -100,19 +153,13 @@ def _value(lot: Lot, shape: Shape, often: float) -> Any:
 def _member(lot: Lot, shape: Shape, often: float) -> Any:
     name = lot.among(lot.names(shape.kind))
     cls = member(shape.kind, name)
-    node = {"type": name, **_copy(lot.among(cls.examples()))}
+    node = {"type": name, **copied(lot.among(cls.examples()))}
     _change(lot, cls, node, often / 2)
     return node if len(node) > 1 or lot.chance(0.5) else name
 
 
 def _field(cls: type[Section], key: str) -> str:
     return next(name for name, info in cls.model_fields.items() if (info.alias or name) == key)
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _leaf(lot: Lot, schema: Mapping[str, Any]) -> Any:
@@ -144,55 +191,3 @@ def _within(value: float, schema: Mapping[str, Any]) -> bool:
     low, high = schema.get("minimum", value), schema.get("maximum", value)
     above, below = schema.get("exclusiveMinimum", value - 1), schema.get("exclusiveMaximum", value + 1)
     return bool(low <= value <= high and above < value < below)
-
-
-def mended(said: Mapping[str, Any], problems: Sequence[Problem]) -> dict[str, Any]:
-    """The spec without what its diagnosis finds fault with, and with an example of what is missing."""
-    out: dict[str, Any] = _copy(said)
-    for problem in problems:
-        _mend(out, problem)
-    return out
-
-
-def _mend(node: Any, problem: Problem) -> None:
-    """Take away what stands at a problem's place, or put there what is missing."""
-    cls: type[Section] | None = Spec
-    item: Shape | None = None
-    *steps, last = problem.path
-    for step in steps:
-        shape = item if cls is None else fields(cls).get(step)
-        if shape is None:
-            return
-        inner = _at(node, step)
-        own = member(shape.kind, inner) if isinstance(inner, str) and shape.form == "slot" else _class_of(shape, inner)
-        if not isinstance(inner, dict | list):
-            if own is None:
-                last = step
-                break
-            # A part that stands there by its default, or by its name alone, says now what it needs.
-            inner = {"type": own.spec_name} if issubclass(own, Component) else {}
-            if not _put(node, step, inner):
-                return
-        cls = None if isinstance(inner, list) else own
-        item = shape if isinstance(inner, list) and shape.many else shape.item
-        node = inner
-    if _at(node, last) is not None:
-        del node[int(last) if isinstance(node, list) else last]
-    elif cls is not None and issubclass(cls, Component) and isinstance(node, dict):
-        node[last] = _copy(cls.examples()[0].get(last, 4))
-
-
-def _at(node: Any, step: str) -> Any:
-    if isinstance(node, list):
-        return node[int(step)] if step.isdigit() and int(step) < len(node) else None
-    return node.get(step) if isinstance(node, dict) else None
-
-
-def _put(node: Any, step: str, value: Any) -> bool:
-    if isinstance(node, list) and step.isdigit() and int(step) < len(node):
-        node[int(step)] = value
-    elif isinstance(node, dict):
-        node[step] = value
-    else:
-        return False
-    return True

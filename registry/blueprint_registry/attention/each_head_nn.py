@@ -28,8 +28,10 @@ class EachHead(nn.Module):
         self.make, self.heads = make, heads
         one = make()
         held = {**dict(one.named_parameters()), **dict(one.named_buffers())}
-        # Only its code is used: kept without storage, and in a tuple so that its parameters are not the module's.
-        self._one = (one.to("meta"),)
+        # Only its code is used: made without storage (what is fake cannot be moved), and in a tuple so that its
+        # parameters are not the module's.
+        with torch.device("meta"):
+            self._one = (make(),)
         self.names = {name: name.replace(".", "_") for name in held}
         for name, value in held.items():
             stacked = value.detach().expand(heads, *value.shape).clone()

@@ -125,9 +125,9 @@ class Sequential(Block):
         return tuple(name for name in SUBLAYERS if getattr(self, name) is not None)
 
     def default(self, name: str, inherited: Mapping[str, Section] = MappingProxyType({})) -> Any:
-        """What a field holds where nothing is said; a cross-attention that is not there has any norm."""
-        if name == "cross_attention_norm" and self.cross_attention is None:
-            return self.cross_attention_norm
+        """What a field holds where nothing is said; the norm of a cross-attention that is not there may be null."""
+        if name == "cross_attention_norm" and self.cross_attention is None and self.cross_attention_norm is None:
+            return None
         return super().default(name, inherited)
 
     def parts(self, at: Site) -> Iterator[tuple[str, Component, Site]]:

@@ -54,7 +54,9 @@ class Tokens(Embedding):
         return [Fault(what, key, f"say `width`, or remove `{key}`") for key in idle]
 
     def check(self, at: Site) -> Faults:
-        """Each order of projecting is another only where something stands between."""
+        """Tokens count for something; each order of projecting is another only where something stands between."""
+        if self.scale == 0:
+            return Fault("tokens multiplied by 0 tell nothing of the text", "scale", "say another number")
         joined, after = self.positions or self.token_types, self.norm or self.dropout
         if self.project == "tokens" and self.width is not None and not joined:
             fix = "say `project: sum`" if after else "remove `project`"
