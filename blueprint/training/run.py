@@ -92,7 +92,7 @@ def resume(
         text = prepare(spec, cache=cache, progress=None if progress else False)
         stands = Standing.of(layout)
         training = _Training(layout, text, progress, callbacks)
-        last, began = stands.locks(spec, training.module.state_dict())
+        last, began = stands.locks(spec, training.module.state_dict(), allow_plugins)
         if last:
             same_data(last.get("data", {}), text.identity())
             same_asked(last.get("asked", {}), training.module.lock.get("asked", {}))

@@ -80,7 +80,9 @@ class Standing:
             )
         return cls(layout, newest, damaged)
 
-    def locks(self, spec: Spec, own: Mapping[str, torch.Tensor]) -> tuple[dict[str, Any], dict[str, Any]]:
+    def locks(
+        self, spec: Spec, own: Mapping[str, torch.Tensor], allow_plugins: bool = False
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """What the run depends on as its newest checkpoint says, and as it began; both empty where it was broken off
         before it said so, and the same where only one is there.
 
@@ -99,7 +101,7 @@ class Standing:
         if made:
             if self.layout.spec.is_file():
                 _refuse_half(plain(read_file(self.layout.spec)), made["spec"], self.layout.spec)
-            refuse_others(_as_now(made).to_plain(), spec.to_plain(), self.layout.spec)
+            refuse_others(_as_now(made, allow_plugins).to_plain(), spec.to_plain(), self.layout.spec)
         now = made.get("lock") or began
         return now, began or now
 
@@ -128,8 +130,8 @@ def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     return one.get("type") == other.get("type")
 
 
-def _as_now(made: Mapping[str, Any]) -> Spec:
-    """The spec in a checkpoint as this version of Blueprint reads it. Its plugins are loaded, as the run's are."""
+def _as_now(made: Mapping[str, Any], allow_plugins: bool) -> Spec:
+    """The spec in a checkpoint as this version of Blueprint reads it; its plugins are loaded where the run's may be."""
     from blueprint.load import load
 
-    return load(unpacked(made["spec"], made.get("files", {})), allow_plugins=True)
+    return load(unpacked(made["spec"], made.get("files", {})), allow_plugins=allow_plugins)

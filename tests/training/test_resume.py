@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from blueprint.diagnosis import SpecError
 from blueprint.schema.spec import Spec
 from blueprint.training import checkpoint as checkpoints
 from blueprint.training.folder import plain_spec, yaml_text
@@ -225,3 +226,18 @@ def test_a_second_interrupt_leaves_at_once(make_spec: MakeSpec, tmp_path: Path) 
     assert newest is not None
     assert newest.name == checkpoints.name(2)
     assert not damaged
+
+
+def test_code_that_only_a_checkpoint_names_is_not_run(make_spec: MakeSpec, tmp_path: Path) -> None:
+    """The run's own spec names none: whoever put it there is not who wrote the run."""
+    fit(make_spec("trainer.max_steps=2"), tmp_path / "run", progress=False)
+    newest = checkpoints.listing(tmp_path / "run" / "checkpoints")[-1]
+    content = checkpoints.read(newest)
+    (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    content["blueprint"]["spec"]["plugins"] = [str(tmp_path / "planted.py")]
+    checkpoints.write(newest, content)
+    with open(tmp_path / "run" / "spec.yaml", "a", encoding="utf-8") as spec:
+        spec.write("plugins: []\n")
+    with pytest.raises(SpecError, match="planted"):
+        resume(tmp_path / "run", ["trainer.max_steps=4"], progress=False)
+    assert not (tmp_path / "ran").exists()
