@@ -28,7 +28,7 @@ lint: $(VENV)/.made-test
 	$(BIN)/python -m ruff check --fix .
 
 bench: $(VENV)/.made-bench
-	@for each in tests/benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+	@bad=0; for each in tests/benchmarks/bench_*.py; do echo "== $$each"; $(BIN)/python $$each || bad=1; done; exit $$bad
 
 clean:
 	rm -rf $(RUN)
