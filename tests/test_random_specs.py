@@ -109,6 +109,14 @@ FOUND: dict[str, dict[str, Any]] = {
         "model": {**decoder()["model"], "embedding": {"scale": 0.0}},
         "optimizer": "adafactor",
     },
+    "a decoder whose only block that reads the memory is used by no layer": {
+        "model": {
+            "type": "encoder_decoder",
+            **BLOCK,
+            "block": {"attention": HEADS},
+            "overrides": {"0": {"cross_attention": None}, "1": {"cross_attention": None}},
+        }
+    },
     "a number that is not known has no form to be told in": decoder(position={"fraction": "d_model", "width": 4}),
 }
 

@@ -79,14 +79,18 @@ class Embedded(Stack):
         yield from layer_faults(values, at)
 
 
-def layer_faults(values: Mapping[str, Any], at: Site) -> Iterator[Fault]:
-    """What is wrong with a stack's layers where they stand; `values` is what is known of the stack by field."""
-    pattern, overrides = values.get("pattern", []), values.get("overrides", {})
-    layers = values.get("layers")
-    names = variants(layers, pattern, overrides) if layers is not None else []
+def named_blocks(values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The blocks of a stack by where they are said, and which of them its layers use; none where that is not known."""
+    overrides, layers = values.get("overrides", {}), values.get("layers")
     blocks: dict[str, Any] = {COMMON: values.get("block")}
     blocks |= {f"blocks.{k}": v for k, v in values.get("blocks", {}).items()}
     blocks |= {f"overrides.{k}": v for k, v in overrides.items()}
+    return blocks, [] if layers is None else variants(layers, values.get("pattern", []), overrides)
+
+
+def layer_faults(values: Mapping[str, Any], at: Site) -> Iterator[Fault]:
+    """What is wrong with a stack's layers where they stand; `values` is what is known of the stack by field."""
+    blocks, names = named_blocks(values)
     for name, block in blocks.items():
         # A block is judged at the first layer that uses it; one that no layer uses has its own fault.
         index = names.index(name) if name in names else 0

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 from blueprint.component import Component, Fault, Section, Site, register, slot
 from blueprint.kinds import Block, Embedding, Head, Init, Norm
 from blueprint.schema.crossing import CROSS, sparse
-from blueprint.schema.embedded import layer_faults, model_site, part_site
+from blueprint.schema.embedded import layer_faults, model_site, named_blocks, part_site
 from blueprint.schema.faults import part_faults
 from blueprint.schema.layers import LAYERED, Depth, LayerCount, Width, laid
 from blueprint.schema.model import Model, outside_layers
@@ -237,8 +237,10 @@ def _one_memory(decoder: Mapping[str, Any]) -> Iterator[Fault]:
     """A decoder of which no layer reads the memory leaves the encoder without use."""
     if not {"block", "blocks", "overrides"} <= decoder.keys():
         return
-    blocks = [decoder["block"], *decoder["blocks"].values(), *decoder["overrides"].values()]
-    blocks = [block for block in blocks if block is not None]
+    named, used = named_blocks(decoder)
+    if any(name not in named for name in used):
+        return
+    blocks = [named[name] for name in (used or named) if named.get(name) is not None]
     if any(block is UNKNOWN or (CROSS not in vars(block) and CROSS in type(block).model_fields) for block in blocks):
         return
     if not any(vars(block).get(CROSS) is not None for block in blocks):

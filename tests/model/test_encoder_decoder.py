@@ -260,6 +260,9 @@ model:
   head: {tie: true}
 """
 
+#: Every layer is changed to one without.
+UNREAD = "{0: {cross_attention: null}, 1: {cross_attention: null}}"
+
 
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
@@ -278,12 +281,13 @@ model:
         ("{bias: true}", "{position: rope}", 9, "leave `position` out"),
         ("{bias: true}", "{temperature: {scale: 1.0, floor: 2}}", 9, "leave `temperature` out"),
         ("cross_attention: {bias: true}", "cross_attention: null", 9, "no layer of the decoder reads"),
+        ("{cross_attention: {bias: true}}", "{cross_attention: {bias: true}}, overrides: UNREAD", 9, "no layer of the"),
         ("position: none", "position: rope", 6, "told twice"),
     ],
 )
 def test_what_is_wrong_is_told_once_where_it_is_said(old: str, new: str, line: int, words: str) -> None:
     bp.loads(TEXT)
-    (problem,) = told(TEXT.replace(old, new))
+    (problem,) = told(TEXT.replace(old, new.replace("UNREAD", UNREAD)))
     assert problem.span.line == line
     assert words in str(problem)
 
