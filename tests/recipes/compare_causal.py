@@ -57,7 +57,7 @@ def draw(path: Path, runs: Sequence[tuple[bp.Spec, Path, dict[str, Any]]]) -> No
         baseline = found["unigram_bits_per_byte"]
         axes.axhline(baseline, color=colour, ls="--", lw=1, label=f"its unigram baseline ({baseline:.2f})")
     axes.set(xlabel="computing, 10¹² floating-point operations", ylabel="held-out text: bits per byte", xlim=(0, None))
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center right", bbox_to_anchor=(1, 0.75))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
