@@ -67,10 +67,16 @@ def train(model: nn.Module, name: str, batch: int, length: int, steps: int) -> N
 
 def stepping(name: str, batch: int, length: int) -> int:
     """Bytes that a network, its optimizer and steps take."""
-    from llama_shape import ours, theirs
+    from llama_shape import llama_config, ours
 
     def made() -> nn.Module:
-        return ours() if name == "blueprint" else theirs(name)
+        if name == "blueprint":
+            return ours()
+        from transformers import LlamaForCausalLM
+
+        config = llama_config()
+        config._attn_implementation = name
+        return LlamaForCausalLM(config).float()
 
     model = made()
     train(model, name, 1, 8, 2)  # loads the kernels
