@@ -12,8 +12,8 @@ process, ratios are medians of pairs.
 
 What stands in the way of more: where the products alone take two thirds of transformers' time, as on the CPU this was
 written on, the bare loop reaches 1.26 of its speed. Beyond that only a compiler goes, or other numbers than float32.
-Where ours gains: keys and values have their room from the start, and eight rows go through a large matrix with the
-matrix standing first (`blueprint/ops/linear.py`), which takes 0.6 to 0.85 of the plain product's time.
+Where ours gains: keys and values have their room from the start, and a few rows go through a large matrix piece by
+piece (`blueprint/ops/linear.py`), which takes half to nine tenths of the plain product's time.
 
     python tests/benchmarks/bench_decode.py [--only one] [--tokens 128] [--repeats 9] [--processor] [--json]
 """
