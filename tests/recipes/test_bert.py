@@ -43,7 +43,9 @@ def write(folder: Path) -> int:
     every = list(pieces())
     counts = Counter(package for _, package, _ in every)
     train_side = [each for each in every if lot(each[0]) % 4]
-    held_out = [each for each in every if lot(each[0]) % 4 == 0 and counts[each[1]] >= MOST]
+    learned = Counter(package for _, package, _ in train_side)
+    known = {package for package, count in counts.items() if count >= MOST and learned[package] >= LABELLED}
+    held_out = [each for each in every if lot(each[0]) % 4 == 0 and each[1] in known]
     labels = {package for _, package, _ in held_out}
     labelled = []
     for label in sorted(labels):
