@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from blueprint.cli.common import AllowPlugins, AsJson, Averaged, Mistake, RunPath, emit
+from blueprint.inference import USUAL
 
 if TYPE_CHECKING:
     from blueprint.schema.spec import Spec
 
 _TEMPERATURE = 0.8
-_USUAL = 256  # that of `blueprint.inference.prompt`, which imports torch
 
 
 class Early(StrEnum):
@@ -38,7 +38,7 @@ def command(
             "--max-new-tokens",
             "-n",
             min=0,
-            help=f"Tokens to draw at most.  [default: up to the model's length, and {_USUAL}]",
+            help=f"Tokens to draw at most.  [default: up to the model's length, and {USUAL}]",
         ),
     ] = None,
     temperature: Annotated[

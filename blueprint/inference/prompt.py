@@ -12,11 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from blueprint.inference import USUAL
 from blueprint.plan import Plan
 from blueprint.schema.model import TOLD
-
-#: New tokens where nothing is said.
-USUAL = 256
 
 
 @dataclass(frozen=True)
