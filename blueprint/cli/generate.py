@@ -38,11 +38,11 @@ def command(
             "--max-new-tokens",
             "-n",
             min=0,
-            help=f"Tokens to draw at most.  [default: up to the model's length, and {USUAL}]",
+            help=f"Tokens to draw at most; else up to the model's length, and {USUAL}.",
         ),
     ] = None,
     temperature: Annotated[
-        float | None, typer.Option(help=f"0 takes the likeliest token each time.  [default: {_TEMPERATURE}]")
+        float | None, typer.Option(help=f"0 takes the likeliest token each time; else {_TEMPERATURE}.")
     ] = None,
     top_k: Annotated[int | None, typer.Option(help="Draw from the k likeliest tokens only.")] = None,
     top_p: Annotated[float | None, typer.Option(help="Draw from the likeliest tokens that make up this share.")] = None,
