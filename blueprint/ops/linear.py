@@ -32,14 +32,14 @@ def filled_later() -> Iterator[None]:
 #: So many rows, as sequences that are decoded together have, a CPU multiplies slowly with a matrix of so many numbers:
 #: four take it twice the time of three. `PIECE` rows of the matrix at a time take 0.5 to 0.95 of that, and from `MORE`
 #: rows on the matrix standing first takes 0.75 to 0.95.
-FEW, MORE, LARGE, PIECE = range(4, 33), 16, 1 << 19, 256
+FEW, MORE, MANY, LARGE, PIECE = 4, 16, 33, 1 << 19, 256
 
 
 def linear(x_ND: Tensor, weight_ED: Tensor, bias_E: Tensor | None = None) -> Tensor:
     """(…, D) to (…, E): x Wᵀ + b. A few rows without gradients go the way that is quicker on a CPU."""
     rows = x_ND.numel() // x_ND.shape[-1]
     if (
-        rows not in FEW
+        not FEW <= rows < MANY  # no range: to a compiler it may be a number without a value
         or torch.is_grad_enabled()
         or weight_ED.numel() < LARGE
         or type(weight_ED) not in (Tensor, nn.Parameter)
