@@ -16,7 +16,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from blueprint.rules import Fault, Faults, Rule, as_faults, rule
 from blueprint.section import FilePath, Section, slot, slot_kinds
-from blueprint.site import Evaluated, Means, Number, Site, Size
+from blueprint.site import Evaluated, Factor, Means, Number, Site, Size
 from blueprint.unknown import NotKnown
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "MEMBERS",
     "Component",
     "Evaluated",
+    "Factor",
     "Fault",
     "Faults",
     "FilePath",

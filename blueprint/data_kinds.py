@@ -198,6 +198,8 @@ class Stage(Component, kind="stage"):
     takes: ClassVar[frozenset[str]] = frozenset({"text", "pairs", "labelled", "multi_labelled", "scored"})
     #: Whether it makes several documents of one, which then are a group.
     divides: ClassVar[bool] = False
+    #: Whether all is done once it is done: a second time right after does nothing.
+    settles: ClassVar[bool] = True
 
     def each(self, document: Document, lot: str) -> Iterator[Document]:
         """What becomes of one document; raises `Dropped` where nothing does. What it draws it draws from `lot` alone, a

@@ -1,7 +1,7 @@
 """Sections: the parts of a spec with fixed fields, slots among them, and how they are written out again."""
 
 # Annotations are no strings here: pydantic reads a base's again for every class below it, and strings take far longer.
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -15,7 +15,7 @@ from pydantic_core import CoreSchema
 from blueprint.arithmetic import ArithmeticFault, parse
 from blueprint.formula import Formed, Formula
 from blueprint.rules import Fault, Rule
-from blueprint.unknown import NotKnown
+from blueprint.unknown import UNKNOWN, NotKnown
 
 if TYPE_CHECKING:
     from blueprint.site import Site
@@ -233,6 +233,19 @@ def slot(
     extra: dict[str, Any] = {"inherit": inherit, "example": example}
     what: dict[str, Any] = {"default_factory": dict} if inherit else {"default": default}
     return Field(**what, validate_default=True, description=description, json_schema_extra=extra)
+
+
+def sections(value: Any) -> Iterator[Section]:
+    """The sections in a value of a spec, however deep, each before what is inside it; raises `NotKnown` where
+    something is not known."""
+    if value is UNKNOWN:
+        raise NotKnown
+    if isinstance(value, Section):
+        yield value
+        value = [getattr(value, name) for name in type(value).model_fields]
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    for each in inside:
+        yield from sections(each)
 
 
 def slot_kinds(annotation: Any) -> list[Any]:

@@ -26,17 +26,27 @@ def _expression(value: int | float | str) -> int | float | str:
     return value
 
 
+def _some(value: int | float | str) -> int | float | str:
+    if value == 0:
+        raise ValueError("expected any number but 0, which would leave nothing")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """Marks a field whose text is arithmetic, evaluated where the part stands; `whole` asks for a positive integer."""
+    """Marks a field whose text is arithmetic, evaluated where the part stands; `whole` asks for a positive integer,
+    `counts` for anything but 0."""
 
     whole: bool = False
+    counts: bool = False
 
     def number(self, name: str, text: str, at: Site) -> float:
         """What the text of the field `name` comes to at a site; raises `arithmetic.ArithmeticFault`."""
         number = at.number(text)
         if self.whole and (number != int(number) or number < 1):
             raise arithmetic.ArithmeticFault(f"`{text}` is {number:g} here; {name} must be a whole number")
+        if self.counts and number == 0:
+            raise arithmetic.ArithmeticFault(f"`{text}` is 0 here, which would leave nothing")
         return int(number) if self.whole else number
 
 
@@ -47,6 +57,8 @@ class Means:
 
 #: A number, or an arithmetic expression of `d_model`, `head_dim`, `layer`, `n_layers`, such as `sqrt(d_model)`.
 Number = Annotated[int | float | str, AfterValidator(_expression), Evaluated()]
+#: A number to multiply with: any but 0.
+Factor = Annotated[int | float | str, AfterValidator(_expression), AfterValidator(_some), Evaluated(counts=True)]
 #: A positive whole number, or such an expression, such as `4 * d_model`.
 Size = Annotated[Annotated[int, Field(gt=0)] | str, AfterValidator(_expression), Evaluated(whole=True)]
 

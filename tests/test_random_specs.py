@@ -118,6 +118,40 @@ FOUND: dict[str, dict[str, Any]] = {
         }
     },
     "a number that is not known has no form to be told in": decoder(position={"fraction": "d_model", "width": 4}),
+    "a base that grows divides by the frequencies beside the first": decoder(
+        position={"width": 2, "scaling": {"type": "dynamic", "factor": 2.0, "original_length": 6}}
+    ),
+    "adafactor divides by squares of gradients alone": {**decoder(), "optimizer": {"type": "adafactor", "eps": 0.0}},
+    "logits times 0 learn nothing": {"model": {**decoder()["model"], "head": {"scale": 0.0}}, "optimizer": "sgd"},
+    "one word is foretold without a model": {
+        "model": {**decoder()["model"], "vocab_size": None},
+        "tokenizer": {"type": "wordpiece", "vocab_size": 1},
+        "optimizer": "adafactor",
+    },
+    "the feed-forward of a pool has something to tell": {
+        "model": {
+            "type": "encoder",
+            **BLOCK,
+            "block": {"attention": HEADS},
+            "head": {
+                "type": "classification",
+                "labels": 3,
+                "over": {
+                    "type": "attention",
+                    "heads": 4,
+                    "feed_forward": {"type": "experts", "experts": 4, "balance": "expert"},
+                },
+            },
+        }
+    },
+    "decoding was held against the whole of another source": {
+        "model": {
+            "type": "encoder_decoder",
+            **BLOCK,
+            "block": {"attention": {**HEADS, "position": {"scaling": {"type": "dynamic", "factor": 2.0}}}},
+            "max_length": 8,
+        }
+    },
 }
 
 

@@ -32,6 +32,7 @@ class TowerModel(Trunk):
         """Inputs to the vector (B, P), the hidden states (B, T, D), and the terms of all layers."""
         x_BTD, terms = self.trunk(inputs, flow, None)
         x_BP = self.pool(x_BTD, flow)
+        merge_terms(terms, flow.terms)
         return (x_BP if self.pool_norm is None else self.pool_norm(x_BP)), x_BTD, terms
 
 

@@ -131,4 +131,6 @@ class EncoderDecoderModel(Headed):
         merge_terms(terms, found)
         if state is not None:
             state.advance(flow)
-        return Output(self.project(hidden_BTD, flow) if logits else None, hidden_BTD, terms)
+        out = self.project(hidden_BTD, flow) if logits else None
+        merge_terms(terms, flow.terms)
+        return Output(out, hidden_BTD, terms)

@@ -17,7 +17,7 @@ from blueprint.model.inputs import only_taken
 from blueprint.model.layers import built_layers, through
 from blueprint.model.output import ModelState, Output, default_dtype
 from blueprint.model.precision import keep_table_float32
-from blueprint.ops import Embedding, Flow, cross_entropy, steady
+from blueprint.ops import Embedding, Flow, cross_entropy, merge_terms, steady
 from blueprint.ops.cross_entropy import counting
 from blueprint.plan import Plan, PlanLayer
 
@@ -185,7 +185,9 @@ class StackModel(Trunk, Headed):
         hidden_BTD, terms = self.trunk(taken, flow, state)
         if state is not None:
             state.advance(flow)
-        return Output(self.project(hidden_BTD, flow) if logits else None, hidden_BTD, terms)
+        out = self.project(hidden_BTD, flow) if logits else None
+        merge_terms(terms, flow.terms)
+        return Output(out, hidden_BTD, terms)
 
     @property
     def incremental(self) -> bool:

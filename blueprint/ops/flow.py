@@ -24,8 +24,9 @@ class Flow:
     tokens, and what masks read. They are the same tensor unless positions were given or documents restart them.
     `plain` means: order is 0, 1, 2 … in every row, nothing padded, nothing before.
     `past` and `seen` count each row's kept tokens before and after this forward: an int as long as all rows agree,
-    else (B,). `shared` holds the parts a stack shares, `memory` is a `blueprint.ops.Memory` that layers may read, and
-    `memo` holds what is worked out once for all layers.
+    else (B,). `shared` holds the parts a stack shares, `memory` is a `blueprint.ops.Memory` that layers may read,
+    `memo` holds what is worked out once for all layers, and `terms` the losses and statistics of parts inside a part
+    that does not hand them on (the feed-forward of a pool).
     """
 
     position_BT: Tensor
@@ -38,6 +39,7 @@ class Flow:
     shared: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     memory: Any = None
     memo: dict[Any, Any] = field(default_factory=dict)
+    terms: dict[str, Tensor] = field(default_factory=dict)
     right: bool = False  # padding is known to come last in every row
     longest: int | None = None  # no document is longer, where that is known
     pack_BT: Tensor | None = None  # kept tokens first: packed[t] = x[pack[t]], where padding may come elsewhere

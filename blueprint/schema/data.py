@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -70,6 +71,13 @@ class Data(Section):
                     "stages",
                     f"remove `{stage.spec_name}` from `stages`",
                 )
+
+    @rule("stages")
+    def _stages_do_something(stages: Stage | list[Stage] | None) -> Iterator[Fault]:
+        for index, (before, stage) in enumerate(pairwise(listed(stages)), 1):
+            if stage == before and stage.settles:
+                what = f"stage `{stage.spec_name}` has just been through: a second time it does nothing"
+                yield Fault(what, f"stages.{index}", "remove it")
 
     @rule("source", "target_length")
     def _target_needs_pairs(source: DataSource, target_length: int | None) -> Faults:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import PositiveInt
+from pydantic import Field
 
 from blueprint.arithmetic import ArithmeticFault
 from blueprint.component import Component, Fault, Faults, Site, rule, slot
@@ -19,7 +19,7 @@ from blueprint.unknown import UNKNOWN, NotKnown
 class Worded(Stack, Sized):
     """A stack that may read ids: of a vocabulary, in sequences of any length."""
 
-    vocab_size: PositiveInt | None = None
+    vocab_size: Annotated[int, Field(ge=2)] | None = None
     """Number of tokens the model knows; taken from the tokenizer where there is one."""
 
     @rule("vocab_size", "embedding")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -75,7 +75,7 @@ class EncoderDecoder(Model, Width):
     """What differs in the encoder; merged over all the above."""
     decoder: DecoderSide = _side()
     """What differs in the decoder; merged over all the above."""
-    vocab_size: PositiveInt | None = None
+    vocab_size: Annotated[int, Field(ge=2)] | None = None
     """Number of tokens the model knows; taken from the tokenizer where there is one."""
     head: Head = slot("language_model")
     """The decoder's vectors to the output; tied, it reads the decoder's table."""

@@ -13,6 +13,8 @@ from blueprint.schema.trainer import Trainer
 Role = Literal["router", "norm", "head", "softmax"]
 #: All that a policy keeps in float32 where nothing is said.
 ROLES: tuple[Role, ...] = get_args(Role)
+#: Those that parts of their own play, told by their kinds' `float32_role`.
+PLAYED = ("router", "norm", "head")
 #: The roles in which there are matrix products.
 PRODUCTS = ("head", "router")
 

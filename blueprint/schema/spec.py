@@ -10,15 +10,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr
 
 from blueprint.component import Component, Fault, Faults, FilePath, Section, as_faults, rule, slot
-from blueprint.kinds import Objective, Optimizer, Schedule, Tokenizer
+from blueprint.kinds import Objective, Optimizer, Router, Schedule, Tokenizer
 from blueprint.schema.data import Data
 from blueprint.schema.learning import Ema, Recompute
 from blueprint.schema.model import TOLD, Model, told_by
 from blueprint.schema.pairing import Pairing
-from blueprint.schema.precision import PrecisionPolicy, policy_faults
+from blueprint.schema.precision import PLAYED, PrecisionPolicy, policy_faults
 from blueprint.schema.shape import fields
 from blueprint.schema.trainer import Trainer
 from blueprint.schema.writing import Writing
+from blueprint.section import sections
 from blueprint.tree import Entry, Map, Scalar
 
 VERSION = 1
@@ -229,6 +230,23 @@ class Spec(Pairing):
             return None
         message = f"nothing is averaged within {trainer.max_steps} training steps"
         return Fault(message, "ema", "begin earlier, update more often, or train longer")
+
+    @rule("precision", "model")
+    def _roles_are_played(policy: PrecisionPolicy | None, model: Model) -> Iterator[Fault]:
+        said = () if policy is None or policy.float32 is None else policy.float32
+        played = {part.float32_role for part in sections(model) if isinstance(part, Component)} if said else set()
+        for index, role in enumerate(said):
+            if role in PLAYED and role not in played:
+                yield Fault(f"the model has no {role} to keep in float32", f"precision.float32.{index}", "remove it")
+
+    @rule("trainer", "model")
+    def _experts_to_share_out(trainer: Trainer, model: Model) -> Faults:
+        if getattr(trainer.strategy, "expert_parallel_size", 1) == 1:
+            return None
+        if any(isinstance(part, Router) for part in sections(model)):
+            return None
+        at = "trainer.strategy.expert_parallel_size"
+        return Fault("the model has no experts to share out among devices", at, "leave it out")
 
     @rule("precision", "trainer")
     def _policy_has_effect(policy: PrecisionPolicy | None, trainer: Trainer) -> Iterator[Fault]:

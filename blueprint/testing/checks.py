@@ -164,7 +164,8 @@ def _step_by_step_equals_at_once(case: Case) -> None:
     end = model.steady(1)
     chunks_of = [[1] * LENGTH, [5, 1, 1, LENGTH - 7]]
     if end is not None and end < LENGTH:
-        whole = torch.cat([tokens(model(**case.inputs(ids[:, :size])))[:, -1:] for size in range(1, LENGTH + 1)], 1)
+        ends = (tokens(model(**others, **{case.told: ids[:, :size]}))[:, -1:] for size in range(1, LENGTH + 1))
+        whole = torch.cat([*ends], 1)
         chunks_of = [[1] * LENGTH]
     for chunks in chunks_of:
         state, parts, start = model.new_state(ids.shape[0], LENGTH), [], 0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveInt
 
 from blueprint.choice import Choice, choose
-from blueprint.component import Component, Fault, Means, Number, Site, as_faults, register, rule, slot
+from blueprint.component import Component, Factor, Fault, Means, Site, as_faults, register, rule, slot
 from blueprint.kinds import Attention, Mask, Norm, Position
 from blueprint.visible import Visible
 from blueprint_registry.attention._said import Temperature, scale_faults
@@ -39,7 +39,7 @@ class Latent(Attention):
     """Width of a head's values."""
     bias: bool = False
     """Whether the projections of the stream have a bias: those into the latent vectors, and the one back."""
-    scale: Number = "1/sqrt(head_dim)"
+    scale: Factor = "1/sqrt(head_dim)"
     """What scores are multiplied by before the softmax, where head_dim is nope_dim + rope_dim; a rope scaled by `yarn`
     with `mscale_all_dim` sharpens it by the square of that scale."""
     temperature: Temperature | None = None

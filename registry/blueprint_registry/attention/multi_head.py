@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from blueprint.choice import Choice, choose
-from blueprint.component import Component, Fault, Faults, Means, Number, Site, as_faults, register, rule, slot
+from blueprint.component import Component, Factor, Fault, Faults, Means, Site, as_faults, register, rule, slot
 from blueprint.kinds import Attention, Mask, Norm, Position
 from blueprint.visible import Visible
 from blueprint_registry.attention._said import OutputGate, QkNorm, Temperature, scale_faults
@@ -41,7 +41,7 @@ class MultiHead(Attention):
     """Width of a head's values; null for `head_dim`."""
     bias: bool | list[Projection] = False
     """Whether the projections have a bias: all, none, or a list of those that do, of q, k, v and o."""
-    scale: Number = "1/sqrt(head_dim)"
+    scale: Factor = "1/sqrt(head_dim)"
     """What scores are multiplied by before the softmax."""
     softcap: PositiveFloat | None = None
     """Bounds scores smoothly, as softcap · tanh(score / softcap); null for no bound."""
@@ -55,7 +55,7 @@ class MultiHead(Attention):
     sinks: bool = False
     """Whether each head has a learned logit beside those of the keys, so that it may attend to nothing (GPT-OSS, 2025,
     after Xiao et al., 2023, §3.3)."""
-    value_scale: Number = 1
+    value_scale: Factor = 1
     """What values are multiplied by."""
     inner_norm: Norm | None = slot(None)
     """A norm of what all heads gathered, before the output projection (Wang et al., 2022, *Foundation Transformers*,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, PositiveInt
 
-from blueprint.component import Component, Fault, Faults, Number, Site, Size, register, rule, slot
+from blueprint.component import Component, Factor, Fault, Faults, Site, Size, register, rule, slot
 from blueprint.kinds import Embedding, Norm, Positions
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Tokens(Embedding):
     """How many types of tokens there are, such as BERT's sentences A and B: a vector for each is added. Tokens are of
     type 0 where `token_type_ids` do not say otherwise; null adds none."""
 
-    scale: Number = 1
+    scale: Factor = 1
     """What token vectors are multiplied with, such as `sqrt(d_model)`."""
 
     norm: Norm | None = slot(None)
@@ -54,9 +54,7 @@ class Tokens(Embedding):
         return [Fault(what, key, f"say `width`, or remove `{key}`") for key in idle]
 
     def check(self, at: Site) -> Faults:
-        """Tokens count for something; each order of projecting is another only where something stands between."""
-        if self.scale == 0:
-            return Fault("tokens multiplied by 0 tell nothing of the text", "scale", "say another number")
+        """Each order of projecting is another only where something stands between."""
         joined, after = self.positions or self.token_types, self.norm or self.dropout
         if self.project == "tokens" and self.width is not None and not joined:
             fix = "say `project: sum`" if after else "remove `project`"

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import PositiveFloat
 
-from blueprint.component import Faults, Number, Site, register
+from blueprint.component import Factor, Faults, Site, register
 from blueprint.kinds import Head
 from blueprint_registry.head._tied import tie_fault
 
@@ -24,7 +24,7 @@ class LanguageModel(Head):
     bias: bool | Literal["fixed"] = False
     """Whether a learned bias is added to the scaled logits; a `fixed` one is stored and added, but not trained."""
 
-    scale: Number = 1
+    scale: Factor = 1
     """What logits are multiplied with before bias and cap; `1 / sqrt(d_model)` divides."""
 
     softcap: PositiveFloat | None = None

@@ -53,6 +53,8 @@ class Masked(Predicting):
                 "mask",
                 f"say `mask: {max(0.0, 1 - random):g}`",
             )
+        if mask == random == 0:
+            return Fault("no token is hidden: the model would read what it is to tell", "mask", "say one of the two")
         return None
 
     @classmethod

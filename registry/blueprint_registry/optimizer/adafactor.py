@@ -29,7 +29,7 @@ class Adafactor(Rated):
     clip: PositiveFloat = 1.0
     """Root mean square above which the update of a matrix, before ρ, is scaled down to it (d, §6)."""
 
-    eps: Annotated[float, Field(ge=0)] = 1e-30
+    eps: PositiveFloat = 1e-30
     """Added to the squares of gradients (ε₁)."""
 
     smallest: PositiveFloat = 1e-3

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from blueprint.ops import Embedding, Flow, Keys, Linear, attend
+from blueprint.ops import Embedding, Flow, Keys, Linear, attend, merge_terms
 from blueprint.visible import Visible
 
 if TYPE_CHECKING:
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 
 class AttentionPool(nn.Module):
-    """y = attend(query, x), then y + feed_forward(norm(y)). Raises ValueError where a feed-forward has losses of its
-    own, which a pool cannot hand on."""
+    """y = attend(query, x), then y + feed_forward(norm(y)), whose terms go with the flow."""
 
     def __init__(self, said: Attention, at: Site) -> None:
         super().__init__()
@@ -49,8 +48,7 @@ class AttentionPool(nn.Module):
         if self.feed_forward is not None:
             z_BTD: Tensor
             z_BTD, terms = self.feed_forward(y_BTD if self.norm is None else self.norm(y_BTD), one)
-            if terms:
-                raise ValueError(f"a pool cannot hand on what its feed-forward tells: {', '.join(terms)}")
+            merge_terms(whole.terms, terms)
             y_BTD = y_BTD + z_BTD
         y_BD: Tensor = y_BTD[:, 0]
         return y_BD

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from blueprint.component import Fault, Faults, Number, Site, register, rule
+from blueprint.component import Factor, Fault, Faults, Number, Site, register, rule
 from blueprint.kinds import Residual
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ class Scaled(Residual):
     """The sum with fixed factors: stream · x + by · y (Yang et al., 2023, *Tensor Programs VI*; IBM's Granite 3; the
     stream's is of Wang et al., 2022, *DeepNet*, §4.1)."""
 
-    by: Number = 1
+    by: Factor = 1
     """What the sublayer's output is multiplied with, such as `1 / sqrt(n_layers)`."""
 
     stream: Number = 1

@@ -29,7 +29,9 @@ class Dynamic(RopeScaling):
         return self.original_length or at.max_length or 0
 
     def check(self, at: Site) -> Faults:
-        """The growth is counted from a known length."""
+        """The growth is counted from a known length, and shared out among frequencies of which the first stays."""
+        if at.width < 4:
+            return Fault("one pair of channels turns at one frequency, the first, which no base changes")
         if not self.reach(at):
             return Fault("dynamic scaling needs to know the trained length: say it, or the model's `max_length`")
         return None

@@ -19,6 +19,7 @@ class Copies(Stage):
     nowhere."""
 
     divides: ClassVar[bool] = True
+    settles: ClassVar[bool] = False
 
     share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """The chance of each word to be changed."""

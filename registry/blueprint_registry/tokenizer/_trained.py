@@ -5,9 +5,9 @@ Legend: V vocabulary.
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt
 
 from blueprint.component import Fault, Faults, FilePath, NotKnown, rule
 from blueprint_registry.tokenizer._library import ROLES, Library, library
@@ -54,7 +54,7 @@ class Trained(Library):
     #: Whether its tokens bear a mark of where words begin.
     marks: ClassVar[bool] = True
 
-    size: PositiveInt = Field(alias="vocab_size")
+    size: Annotated[int, Field(ge=2)] = Field(alias="vocab_size")
     """How many ids there are, special ones among them: the size of the model's table. A text may hold less to learn;
     the ids above that then stand for nothing."""
 

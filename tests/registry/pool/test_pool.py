@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import blueprint as bp
 from blueprint.component import Site, as_faults
 from blueprint.kinds import Pool
 from blueprint.ops import Flow
@@ -67,3 +68,23 @@ def test_heads_of_a_query_share_the_width() -> None:
     assert "evenly" in fault.message
     with pytest.raises(ValueError, match="there is none"):
         Pool.of({"type": "attention", "heads": 2, "norm": "layer"})
+
+
+@pytest.mark.parametrize("model", ["encoder", "dual_encoder"])
+def test_what_the_feed_forward_of_a_pool_tells_is_told(model):
+    """The losses of its experts are the model's, as if they stood in a layer."""
+    experts = {"type": "experts", "experts": 4, "balance": "expert"}
+    pool = {"type": "attention", "heads": 4, "feed_forward": experts}
+    stack = {"d_model": 32, "layers": 1, "block": {"attention": {"heads": 4}}}
+    said = {"type": "encoder", **stack, "vocab_size": 61, "head": {"type": "classification", "labels": 3, "over": pool}}
+    inputs = {"input_ids": torch.arange(16).view(2, 8)}
+    if model == "dual_encoder":
+        image = {**stack, "embedding": {"image_size": 12, "patch_size": 4}, "pool": pool}
+        said = {"type": model, "text": {**stack, "vocab_size": 61}, "image": image, "contrast": {"width": 16}}
+        inputs["pixel_values"] = torch.randn(2, 3, 12, 12)
+    built = bp.build(bp.load({"model": said})).train()
+    loss = built(**inputs).terms["balance_loss"]
+    loss.backward()
+    router = next(weight for name, weight in built.named_parameters() if "router" in name)
+    assert loss > 0
+    assert router.grad.abs().sum() > 0
