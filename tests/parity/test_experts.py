@@ -157,3 +157,27 @@ def test_deepseek_v3_comes_without_what_guesses_further_tokens(tmp_path: Path) -
     back = load_file(tmp_path / "back" / "model.safetensors")
     assert back.keys() == {*tensors, *beyond, "model.layers.3.eh_proj.weight"}
     assert all(torch.equal(back[name], each) for name, each in beyond.items())
+
+
+@pytest.mark.parametrize(("layers", "sparse", "experts"), [(2, 0, 1), (2, 2, 2), (3, 2, 3), (4, 2, 2)])
+def test_switch_has_experts_in_as_many_layers_as_the_library(
+    layers: int, sparse: int, experts: int, tmp_path: Path
+) -> None:
+    """One in ⌊layers / sparse⌋: more than were asked for where that does not come out even, or none were."""
+    from transformers import SwitchTransformersConfig, SwitchTransformersForConditionalGeneration
+
+    sizes = {"vocab_size": 64, "d_model": 32, "d_kv": 8, "d_ff": 48, "num_heads": 4, "num_experts": 4}
+    deep = {"num_layers": layers, "num_sparse_encoder_layers": sparse}
+    deep |= {"num_decoder_layers": layers, "num_sparse_decoder_layers": sparse}
+    theirs = SwitchTransformersForConditionalGeneration(SwitchTransformersConfig(**sizes, **deep)).eval()
+    theirs.save_pretrained(tmp_path / "theirs")
+    spec, ours = bp.import_hf(tmp_path / "theirs")
+    for stack in bp.plan(spec).stacks.values():
+        assert sum("experts" in str(layer.block.feed_forward) for layer in stack) == experts
+    ids_BT = torch.arange(2, 20).view(2, 9)
+    with torch.no_grad():
+        expected = theirs(input_ids=ids_BT, decoder_input_ids=ids_BT).logits
+        torch.testing.assert_close(ours.eval()(ids_BT, decoder_input_ids=ids_BT).logits, expected, rtol=0, atol=1e-5)
+    bp.export_hf(ours, tmp_path / "out")
+    again, _ = bp.import_hf(tmp_path / "out")
+    assert bp.plan(again).hash == bp.plan(spec).hash

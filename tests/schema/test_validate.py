@@ -20,6 +20,9 @@ model:
 """
 
 
+EXPERTS = "trainer.strategy.expert_parallel_size"
+
+
 def told(text: str, *overrides: str) -> list[bp.Problem]:
     with pytest.raises(bp.SpecError) as caught:
         bp.loads(text, list(overrides))
@@ -67,6 +70,31 @@ def test_rules_speak_the_users_language(changed: tuple[str, str], line: int | No
     assert found, "\n".join(map(str, problems))
     assert found[0].span is not None
     assert found[0].span.line == line
+
+
+@pytest.mark.parametrize(
+    ("said", "at", "words"),
+    [
+        ("model.head.scale=0", "model.head.scale", "any number but 0"),
+        ("model.embedding.scale=d_model - 64", "model.embedding.scale", "is 0 here"),
+        ("model.block.attention.value_scale=0.0", "model.block.attention.value_scale", "any number but 0"),
+        ("model.vocab_size=1", "model.vocab_size", "at least 2"),
+        ("precision.float32=[norm, router]", "precision.float32.1", "no router"),
+        ("trainer.strategy={type: model_parallel, expert_parallel_size: 2}", EXPERTS, "no experts"),
+        ("data.stages=[unicode, exact_duplicates, exact_duplicates]", "data.stages.2", "a second time"),
+        ("objective={type: masked, mask: 0, random: 0}", "objective.mask", "no token is hidden"),
+    ],
+)
+def test_what_would_do_nothing_is_refused_where_it_is_said(said: str, at: str, words: str) -> None:
+    problems = told(GOOD, "trainer={precision: bf16-mixed, devices: 2}", "data={source: stdlib}", said)
+    assert [problem.message for problem in problems if problem.key == at and words in problem.message], problems
+
+
+def test_what_does_something_is_not_refused_with_it() -> None:
+    experts = "model.block.feed_forward={type: experts, experts: 4}"
+    strategy = "trainer={precision: bf16-mixed, devices: 2, strategy: {type: model_parallel, expert_parallel_size: 2}}"
+    bp.loads(GOOD, [experts, strategy, "precision.float32=[router]", "model.block.residual={type: scaled, stream: 0}"])
+    bp.loads(GOOD, ["data={source: stdlib, stages: [word_dropout, word_dropout, unicode, exact_duplicates, unicode]}"])
 
 
 def test_all_mistakes_are_told_at_once() -> None:

@@ -19,7 +19,7 @@ from tests.training.conftest import MakeSpec
 
 # The rate is under half of what bfloat16 tells apart below 1: a norm's weight, which begins at 1, cannot move in it.
 SAID = ("model.block.dropout=0", "schedule=constant", "optimizer.lr=1e-3", "checkpoint.every_n_steps=1000")
-NOTHING, NO_NORMS, NO_HEAD = "[]", "[head, softmax, router]", "[norm, softmax, router]"
+NOTHING, NO_NORMS, NO_HEAD = "[]", "[head, softmax]", "[norm, softmax]"
 
 EPS = {"64": torch.float64, "32": torch.float32, "16": torch.float16, "bf16": torch.bfloat16}
 #: By how much a loss may differ from that in float64, at any step: this share of itself times the format's eps.
