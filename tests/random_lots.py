@@ -10,10 +10,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from blueprint import registry
 from blueprint.component import MEMBERS
 from blueprint.registry import load_plugin
 from blueprint.testing.drawn import drawn
+from tests.conftest import plugins_forgotten
 from tests.shipped import shipped
 
 #: Files of components that are a user's own.
@@ -25,17 +25,11 @@ PLUGINS = (
 
 @contextmanager
 def own_components() -> Iterator[None]:
-    """The user's own components are there, and gone afterwards: other tests know nothing of them."""
-    before = set(MEMBERS)
-    made = [cls for path in PLUGINS for cls in load_plugin(str(path))]
-    try:
-        yield
-    finally:
-        for cls in made:
-            if (cls.kind, cls.spec_name) not in before:
-                del MEMBERS[cls.kind, cls.spec_name]
+    """The user's own components are there, and gone afterwards."""
+    with plugins_forgotten():
         for path in PLUGINS:
-            registry._LOADED.pop(str(path), None)
+            load_plugin(str(path))
+        yield
 
 
 class _Lot:

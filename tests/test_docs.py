@@ -24,7 +24,7 @@ import yaml
 import blueprint as bp
 from blueprint.interop.family import read_family
 from blueprint.interop.rules import read_rules
-from tests.conftest import ROOT
+from tests.conftest import ROOT, plugins_forgotten
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: Commands that make an environment: the slow test runs them in a fresh clone.
@@ -67,7 +67,8 @@ def test_every_block_does_what_it_shows(page: Path, tmp_path: Path) -> None:
                     bp.load(path)
                 printed = str(caught.value)
             else:
-                bp.load(path, allow_plugins=block.text.startswith("plugins:"))
+                with plugins_forgotten():
+                    bp.load(path, allow_plugins=block.text.startswith("plugins:"))
         elif block.language == "bash":
             printed = ""
             for line in block.text.strip().splitlines():

@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 
 import blueprint as bp
-from blueprint import registry
 from blueprint.component import MEMBERS
 from blueprint.testing import contract
-from tests.conftest import ROOT
+from tests.conftest import ROOT, plugins_forgotten
 
 FILE = ROOT / "docs" / "examples" / "average.py"
 
@@ -42,9 +41,8 @@ def spec(tmp_path: Path) -> Iterator[Path]:
     (tmp_path / "text.txt").write_text("\n\n".join(f"Line {i} of a text to learn from." for i in range(400)))
     path = tmp_path / "mine.yaml"
     path.write_text(SPEC.replace("./text.txt", str(tmp_path / "text.txt")))
-    yield path
-    MEMBERS.pop(("attention", "average"), None)
-    registry._LOADED.clear()
+    with plugins_forgotten():
+        yield path
 
 
 def command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:

@@ -10,10 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import blueprint.schema.spec  # noqa: F401  (declares the kinds of models)
-from blueprint import registry
-from blueprint.component import MEMBERS
 from blueprint.registry import names
 from tests.cli.conftest import SPEC, Blueprint
+from tests.conftest import plugins_forgotten
 
 PLUGIN = '''\
 """A norm that does nothing."""
@@ -35,9 +34,8 @@ class Nothing(Norm):
 def plugin(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "mine.py"
     path.write_text(PLUGIN)
-    yield path
-    MEMBERS.pop(("norm", "nothing"), None)
-    registry._LOADED.clear()
+    with plugins_forgotten():
+        yield path
 
 
 def test_check_says_ok_with_the_plans_hash(blueprint: Blueprint, spec: Path) -> None:

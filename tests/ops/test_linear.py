@@ -39,7 +39,7 @@ def test_few_rows_are_multiplied_alike_whichever_way_they_go(shape, biased):
 
 def test_a_few_rows_learn_as_many_do():
     """The gradient is that of the plain product: the other ways are for decoding alone."""
-    layer, x = Linear(1024, LARGE // 1024), torch.randn(FEW[0], 1024)
+    layer, x = Linear(1024, LARGE // 1024), torch.randn(FEW, 1024)
     layer(x).square().sum().backward()
     (wanted,) = torch.autograd.grad(F.linear(x, layer.weight, layer.bias).square().sum(), layer.weight)
     assert torch.equal(layer.weight.grad, wanted)

@@ -96,8 +96,6 @@ class MultiHead(Attention):
 
     @rule("value_scale", "inner_norm")
     def _values_count(value_scale: float | str, inner_norm: Norm | None) -> Faults:
-        if value_scale == 0:
-            return Fault("values multiplied by 0 say nothing", fix="leave `value_scale` out")
         if value_scale != 1 and inner_norm is not None:
             return Fault("`inner_norm` undoes `value_scale`", fix="leave one of them out")
         return None

@@ -66,7 +66,7 @@ def test_two_ways_to_say_the_same_are_filled_alike(one: dict[str, Any], other: d
         ({"heads": 6, "bias": ["q", "k", "q"]}, "`q` is named twice"),
         ({"heads": 6, "mask": []}, "an empty list names no mask"),
         ({"heads": 6, "mask": ["document", "full"]}, "`full` beside other masks hides nothing"),
-        ({"heads": 6, "value_scale": 0}, "values multiplied by 0 say nothing"),
+        ({"heads": 6, "value_scale": 0}, "any number but 0"),
         ({"heads": 6, "value_scale": "1 / n_layers", "inner_norm": "rms"}, "`inner_norm` undoes `value_scale`"),
         ({"heads": 6, "clip": 0.0}, "greater than 0"),
         ({"heads": 6, "temperature": {"scale": 0.0, "floor": 4}}, "greater than 0"),

@@ -20,7 +20,7 @@ def test_plain_is_the_sum() -> None:
     assert torch.equal(Plain().build(Site(d_model=8, width=8))(X, Y), X + Y)
 
 
-@pytest.mark.parametrize(("by", "layers", "factor"), [(0.22, 2, 0.22), ("1 / sqrt(n_layers)", 16, 0.25), (0, 1, 0.0)])
+@pytest.mark.parametrize(("by", "layers", "factor"), [(0.22, 2, 0.22), ("1 / sqrt(n_layers)", 16, 0.25), (-1, 1, -1.0)])
 def test_scaled_weighs_the_sublayer_alone(by: float | str, layers: int, factor: float) -> None:
     made = Scaled(by=by).build(Site(d_model=8, width=8, layers=layers))
     torch.testing.assert_close(made(X, Y), X + factor * Y)
