@@ -68,6 +68,11 @@ class Attention(Component, kind="attention"):
     #: Fields that speak of the places of tokens in one sequence, and so mean nothing across: what stands there then.
     across: ClassVar[Mapping[str, Any]] = MappingProxyType({})
 
+    @property
+    def reads_positions(self) -> bool:
+        """Whether anything in it follows the positions of tokens, beside their order."""
+        return True
+
     def visible(self, at: Site) -> Visible | None:
         """Which keys a query may see here, or None where the mixer is no attention."""
         return None
@@ -99,6 +104,9 @@ class Position(Component, kind="position"):
     sequence has `steady(length)`, as an attention's. The site's `width` is the head's width, its
     `value_dim` that of a head's values.
     """
+
+    #: Whether it reads any.
+    reads_positions: ClassVar[bool] = True
 
     def asks(self) -> frozenset[str]:
         """What attention must be able to do for it: `bias` (add to scores), `content` (show it queries and keys),

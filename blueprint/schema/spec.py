@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr
 
 from blueprint.component import Component, Fault, Faults, FilePath, Section, as_faults, rule, slot
-from blueprint.kinds import Objective, Optimizer, Router, Schedule, Tokenizer
+from blueprint.kinds import Attention, Objective, Optimizer, Positions, Router, Schedule, Tokenizer
 from blueprint.schema.data import Data
 from blueprint.schema.learning import Ema, Recompute
 from blueprint.schema.model import TOLD, Model, told_by
@@ -230,6 +230,16 @@ class Spec(Pairing):
             return None
         message = f"nothing is averaged within {trainer.max_steps} training steps"
         return Fault(message, "ema", "begin earlier, update more often, or train longer")
+
+    @rule("data", "model")
+    def _restarts_what_is_read(data: Data | None, model: Model) -> Faults:
+        if data is None or data.positions == "continue":
+            return None
+        for part in sections(model):
+            if isinstance(part, Positions) or (isinstance(part, Attention) and part.reads_positions):
+                return None
+        message = "`positions: restart` does nothing: no part of the model reads positions"
+        return Fault(message, "data.positions", "remove it")
 
     @rule("precision", "model")
     def _roles_are_played(policy: PrecisionPolicy | None, model: Model) -> Iterator[Fault]:

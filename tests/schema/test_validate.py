@@ -79,6 +79,7 @@ def test_rules_speak_the_users_language(changed: tuple[str, str], line: int | No
         ("model.embedding.scale=d_model - 64", "model.embedding.scale", "is 0 here"),
         ("model.block.attention.value_scale=0.0", "model.block.attention.value_scale", "any number but 0"),
         ("model.vocab_size=1", "model.vocab_size", "at least 2"),
+        ("data={source: stdlib, positions: restart}", "data.positions", "reads positions"),
         ("precision.float32=[norm, router]", "precision.float32.1", "no router"),
         ("trainer.strategy={type: model_parallel, expert_parallel_size: 2}", EXPERTS, "no experts"),
         ("data.stages=[unicode, exact_duplicates, exact_duplicates]", "data.stages.2", "a second time"),
@@ -86,7 +87,8 @@ def test_rules_speak_the_users_language(changed: tuple[str, str], line: int | No
     ],
 )
 def test_what_would_do_nothing_is_refused_where_it_is_said(said: str, at: str, words: str) -> None:
-    problems = told(GOOD, "trainer={precision: bf16-mixed, devices: 2}", "data={source: stdlib}", said)
+    given = ["trainer={precision: bf16-mixed, devices: 2}", "data={source: stdlib}"]
+    problems = told(GOOD, *given, "model.block.attention.position=none", said)
     assert [problem.message for problem in problems if problem.key == at and words in problem.message], problems
 
 
@@ -94,6 +96,11 @@ def test_what_does_something_is_not_refused_with_it() -> None:
     experts = "model.block.feed_forward={type: experts, experts: 4}"
     strategy = "trainer={precision: bf16-mixed, devices: 2, strategy: {type: model_parallel, expert_parallel_size: 2}}"
     bp.loads(GOOD, [experts, strategy, "precision.float32=[router]", "model.block.residual={type: scaled, stream: 0}"])
+    restart = "data={source: stdlib, positions: restart}"
+    sharper = "model.block.attention={heads: 4, position: none, temperature: {scale: 0.1, floor: 8}}"
+    learned = ["model.block.attention.position=none", "model.embedding={positions: learned}"]
+    for said in ([], [sharper], learned):
+        bp.loads(GOOD, [restart, *said])
     bp.loads(GOOD, ["data={source: stdlib, stages: [word_dropout, word_dropout, unicode, exact_duplicates, unicode]}"])
 
 

@@ -64,6 +64,11 @@ class Latent(Attention):
             if len(masks) > 1 and item.spec_name == "full":
                 yield Fault("`full` beside other masks hides nothing", f"mask.{index}", "remove it from the list")
 
+    @property
+    def reads_positions(self) -> bool:
+        """Its position does, or the sharpness of its scores."""
+        return self.temperature is not None or self.position.reads_positions
+
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
         """Queries of the token itself, and out of a latent vector, with biases and scaled positions."""

@@ -100,6 +100,11 @@ class MultiHead(Attention):
             return Fault("`inner_norm` undoes `value_scale`", fix="leave one of them out")
         return None
 
+    @property
+    def reads_positions(self) -> bool:
+        """Its position does, or the sharpness of its scores."""
+        return self.temperature is not None or self.position.reads_positions
+
     @classmethod
     def examples(cls) -> list[dict[str, Any]]:
         """Own keys; shared keys under a norm of the whole width; one head of keys, with biases and bounds; then the
