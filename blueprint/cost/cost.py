@@ -149,7 +149,9 @@ def activations(spec: Spec, written: Plan, length: int, batch: int) -> dict[str,
     def under(objective: memory.Loss) -> Callable[[Plan], dict[str, int]]:
         return lambda part: memory.activations(spec, part, length, batch, objective)
 
-    return measured(written, under(trial_loss(spec, written.site)), not alike(spec), under(memory.plain_loss))
+    # Where layers compute again, the moment at which most is held moves with their number.
+    whole = not alike(spec) or spec.recompute is not None
+    return measured(written, under(trial_loss(spec, written.site)), whole, under(memory.plain_loss))
 
 
 def _length(spec: Spec, written: Plan, length: int | None, batch: int) -> int | None:

@@ -116,7 +116,7 @@ class Watch:
 
 def activations(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss) -> dict[str, int]:
     """The most bytes a training step holds at once beyond weights and gradients, on one device, with CPU's kernels."""
-    return {"activations": step(spec, plan, length, batch, objective, Watch()).peak()}
+    return {"activations": step(spec, plan, length, batch, objective, Watch()).peak(late=spec.recompute is not None)}
 
 
 def step(spec: Spec, plan: Plan, length: int, batch: int, objective: Loss, watch: Watch) -> Ledger:
@@ -208,19 +208,23 @@ class Ledger(TorchDispatchMode):
         self.events.append((serial, count))
         return lambda: self.events.append((serial, -count))
 
-    def peak(self) -> int:
-        """The most bytes held at one time."""
-        return max(self.course(), default=0)
+    def peak(self, late: bool = False) -> int:
+        """The most bytes held at one time; `late`: that is within the backward, as of parts that are computed again,
+        where gradients that are still to be made are not there."""
+        return max(self.course(late=late and not self.adds), default=0)
 
-    def course(self, everything: bool = False) -> list[int]:
-        """The bytes held after each event; `everything` is all gradients and what stands beside, too."""
+    def course(self, everything: bool = False, late: bool = False) -> list[int]:
+        """The bytes held after each event; `everything` is all gradients and what stands beside, too. `late`: from the
+        backward on less is held by what gradients are still to be made."""
         held, course = 0, []
         standing: dict[int, int] = {}
-        until = {} if everything else self._until()
+        until = {} if everything or late else self._until()
         leaving: dict[int, list[int]] = {}
         for serial, index in until.items():
             leaving.setdefault(index, []).append(serial)
+        cleared = sum(change for serial, change in self.events if change > 0 and serial in self.gradients)
         for index, (serial, change) in enumerate(self.events):
+            held -= cleared if late and index == self.backward else 0
             held -= sum(standing.pop(each, 0) for each in leaving.get(index, ()))
             if everything or not (serial in self.beside or index >= until.get(serial, len(self.events))):
                 standing[serial] = standing.get(serial, 0) + change
