@@ -212,7 +212,8 @@ class _Training:
             files.write_atomic(layout.stage_table, table(self.text.tallies))
         if self.spec.start is not None:
             carry_import(Path(self.spec.start.from_), layout.root)
-        checkpoints.sweep(layout.checkpoints)
+        # A run that was killed as it saved may have left one too many.
+        checkpoints.prune(layout.checkpoints, self.spec.checkpoint.keep)
         sample.cut(layout.samples, self.step)
 
     def _trainer(self) -> tuple[pl.Trainer, Recorder, Saver]:

@@ -184,6 +184,16 @@ def test_a_run_killed_as_its_folder_is_made_can_be_gone_on_with(whole: Place) ->
         died_at(whole, number)
 
 
+def test_a_run_killed_with_one_checkpoint_too_many_ends_with_as_many_as_any(whole: Place) -> None:
+    """The newest is there, the oldest still is: it goes as the run goes on, if that saves nothing more or not."""
+    counted = beside(whole, "many")
+    counted.ended("train", counts=str(counted.root / "counts"))
+    lines = (counted.root / "counts").read_text().splitlines()
+    gone = [n for n, line in enumerate(lines, 1) if line.startswith("os.remove") and line.endswith("/step=000003.ckpt")]
+    assert len(gone) == 1
+    died_at(whole, gone[0])
+
+
 @pytest.mark.slow
 def test_killed_before_any_change_of_a_file(whole: Place) -> None:
     for number in range(1, places(whole) + 1):
