@@ -21,6 +21,8 @@ def expectation(annotation: Any) -> str:
         base, *marks = (part for part in get_args(annotation) if not isinstance(part, Formed))
         if any(isinstance(mark, Evaluated) and mark.whole for mark in marks):
             return "a positive whole number or an expression such as `4 * d_model`"
+        if any(isinstance(mark, Evaluated) and mark.counts for mark in marks):
+            return "a number but 0 or an expression such as `sqrt(d_model)`"
         if any(isinstance(mark, Evaluated) for mark in marks):
             return "a number or an expression such as `sqrt(d_model)`"
         return _bounded(expectation(base), marks)

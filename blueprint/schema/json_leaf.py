@@ -44,6 +44,8 @@ def _leaf(annotation: Any) -> Json:
         marks = [mark for mark in get_args(annotation)[1:] if isinstance(mark, Evaluated)]
         if marks:
             number: Json = {"type": "integer", "exclusiveMinimum": 0} if marks[0].whole else {"type": "number"}
+            if marks[0].counts:
+                number["not"] = {"const": 0}
             return {"anyOf": [number, EXPRESSION]}
     if get_origin(annotation) in (Union, types.UnionType):
         return any_of([_leaf(part) for part in get_args(annotation)])

@@ -178,6 +178,11 @@ def test_what_is_refused_wherever_it_stands(text: str, before: str, after: str) 
     assert not valid(value(text.replace(before, after)))
 
 
+@pytest.mark.parametrize(("scale", "good"), [("0", False), ("0.0", False), ("-1.5", True), ("1 / d_model", True)])
+def test_what_a_factor_may_be(scale: str, good: bool) -> None:
+    assert valid(value(WHOLE.replace("scale: 1/sqrt(head_dim)", f"scale: {scale}"))) == good
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
